@@ -1,0 +1,1 @@
+"""The training server: source stage, generation, ingest, online fine-tuning, publishing."""

@@ -1,0 +1,1 @@
+"""What two sides must agree on: bytes, arrays and decisions. Pure; no I/O, clock or randomness."""

@@ -1,0 +1,165 @@
+"""What travels between robot and server, and between the processes of a robot.
+
+MessagePack maps by msgspec, one tagged struct per message. Decoding order: size cap, version, type,
+range; tensors are raw little-endian bytes whose length is checked by who knows their layout.
+New fields need defaults; a field never changes its type or meaning. Source: FLEET.md § 4.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from protocol.errors import WireError
+
+VERSION = 1
+MAX_BYTES = 1 << 20
+CHUNK_BYTES = 256 << 10
+
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Small = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Text = Annotated[str, Meta(max_length=1024)]
+Epoch = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+TargetPath = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_./-]{0,199}$")]
+
+
+class _Message(Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """Base of every message; ``v`` is the major version of the vocabulary."""
+
+    v: int = VERSION
+
+
+class Hello(_Message, frozen=True, tag="hello"):
+    """Robot → server on every (re)connection: who I am and from where I can resend."""
+
+    epoch: Epoch
+    robot_digest: Digest
+    task: Text
+    first_held: Count
+
+
+class Batch(_Message, frozen=True, tag="batch"):
+    """Robot → server: ``count`` step records, compressed (zstd), numbered without holes per epoch.
+
+    ``crc32`` covers ``data`` as sent. ``first_record`` is the ``seq`` of the first row.
+    """
+
+    epoch: Epoch
+    seq: Count
+    first_record: Count
+    count: Annotated[int, Meta(ge=1, le=8192)]
+    crc32: Small
+    data: Annotated[bytes, Meta(max_length=MAX_BYTES - 4096)]
+
+
+class PolicyEvent(Struct, frozen=True, kw_only=True):
+    """One thing that happened to a candidate on the robot."""
+
+    number: Count
+    version: Small
+    outcome: Annotated[str, Meta(pattern=r"^(activated|committed|rejected|rolled_back)$")]
+    reason: Text = ""
+
+
+class Report(_Message, frozen=True, tag="report"):
+    """Robot → server, about once a second: cumulative state; safe to lose and to repeat."""
+
+    epoch: Epoch
+    mode: Annotated[int, Meta(ge=0, le=255)]
+    active_version: Small
+    ticks: Count
+    missed_ticks: Count
+    produced: Count
+    spooled: Count
+    dropped: Count
+    events: Annotated[list[PolicyEvent], Meta(max_length=64)] = []
+
+
+class Fetch(_Message, frozen=True, tag="fetch"):
+    """Robot → server: part of one file of the update repository."""
+
+    path: TargetPath
+    offset: Count
+
+
+class Ack(_Message, frozen=True, tag="ack"):
+    """Server → robot, after its commit: everything up to ``last`` is durable; ``last + 1`` is next.
+
+    ``policy_version`` announces the newest published bundle.
+    """
+
+    epoch: Epoch
+    last: Count
+    policy_version: Small
+
+
+class Chunk(_Message, frozen=True, tag="chunk"):
+    """Server → robot: bytes of a file at ``offset``; ``found`` says whether the file exists."""
+
+    path: TargetPath
+    offset: Count
+    total: Count
+    found: bool
+    data: Annotated[bytes, Meta(max_length=CHUNK_BYTES)]
+
+
+class Refused(_Message, frozen=True, tag="refused"):
+    """Server → robot: why a message was not accepted."""
+
+    reason: Text
+
+
+ToServer = Hello | Batch | Report | Fetch
+ToRobot = Ack | Chunk | Refused
+
+
+class _Header(Struct):
+    v: int
+
+
+_encoder = msgspec.msgpack.Encoder()
+_header = msgspec.msgpack.Decoder(_Header)
+_to_server = msgspec.msgpack.Decoder(ToServer)
+_to_robot = msgspec.msgpack.Decoder(ToRobot)
+
+M = TypeVar("M")
+
+
+def encode(message: Struct) -> bytes:
+    """MessagePack bytes of a message. Raises WireError if it would exceed ``MAX_BYTES``."""
+    data = _encoder.encode(message)
+    if len(data) > MAX_BYTES:
+        raise WireError(
+            f"{type(message).__name__} of {len(data)} bytes exceeds the cap of {MAX_BYTES}"
+        )
+    return data
+
+
+def decode_to_server(data: bytes) -> ToServer:
+    """A robot's message. Raises WireError for anything else."""
+    message: ToServer = checked(_to_server, data)
+    return message
+
+
+def decode_to_robot(data: bytes) -> ToRobot:
+    """A server's message. Raises WireError for anything else."""
+    message: ToRobot = checked(_to_robot, data)
+    return message
+
+
+def checked(decoder: msgspec.msgpack.Decoder[M], data: bytes) -> M:
+    """Decode by the common rule: size cap, then version, then type and range."""
+    if len(data) > MAX_BYTES:
+        raise WireError(f"message of {len(data)} bytes exceeds the cap of {MAX_BYTES}")
+    try:
+        version = _header.decode(data).v
+        if version != VERSION:
+            raise WireError(
+                f"message version {version}; this side speaks {VERSION}: update the older side"
+            )
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(f"not a message: {error}") from error

@@ -1,0 +1,152 @@
+"""The observation, laid out in exactly one place; training, harness and robot all call it.
+
+:class:`Layout` says which column is what; :class:`Observer` turns joint readings into the vector.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+from numpy.typing import NDArray
+
+from protocol.errors import ConfigError
+from protocol.robot_spec import RobotSpec, Term
+
+FloatArray = NDArray[np.float32]
+
+
+def wrap(angle_rad: float) -> float:
+    """The same angle in [-pi, pi)."""
+    return (angle_rad + math.pi) % (2.0 * math.pi) - math.pi
+
+
+class Layout:
+    """Columns of the observation vector of one robot.
+
+    Attributes:
+        size: O, the number of columns.
+        action_size: A, the number of actuated joints.
+        labels: one name per column, e.g. ``velocity:arm`` or ``applied:arm:2``.
+        scales: (O,) what each physical value is multiplied by.
+    """
+
+    def __init__(self, spec: RobotSpec) -> None:
+        self.size = len(spec.observation)
+        self.action_size = len(spec.actuated)
+        self.labels = [_label(term) for term in spec.observation]
+        if len(set(self.labels)) != self.size:
+            raise ConfigError(f"{spec.name}: observation repeats a term: {self.labels}")
+        self.scales = [term.scale for term in spec.observation]
+        order = [joint.name for joint in spec.actuated]
+        #: columns holding applied actions: (column, action index, age in ticks)
+        self.history = [
+            (column, order.index(term.joint), term.age_ticks)
+            for column, term in enumerate(spec.observation)
+            if term.kind == "applied"
+        ]
+
+    def column(self, label: str) -> int:
+        """Column of ``label``. Raises ConfigError if the observation lacks it."""
+        if label not in self.labels:
+            raise ConfigError(f"observation has no {label!r}; it has {self.labels}")
+        return self.labels.index(label)
+
+    def read(self, obs: Any, label: str) -> Any:
+        """Physical value of one term: ``obs`` (..., O) → (...), in rad, rad/s or unit action."""
+        column = self.column(label)
+        return obs[..., column] / self.scales[column]
+
+    def shift_history(self, obs: Any, applied: Any, following: Any) -> Any:
+        """``following`` (..., O) with its action history derived from ``obs`` and ``applied``.
+
+        History is known exactly, so a world model must not guess it. ``applied`` is (..., A) in
+        [-1, 1]. Works on any array-API array; returns a new array.
+        """
+        xp = array_namespace(following)
+        columns = [following[..., i : i + 1] for i in range(self.size)]
+        where = {(action, age): column for column, action, age in self.history}
+        for column, action, age in self.history:
+            source = where.get((action, age - 1))
+            if age == 1:
+                value = applied[..., action : action + 1]
+            elif source is not None:
+                value = obs[..., source : source + 1] / self.scales[source]
+            else:
+                continue  # older than anything observed: leave the prediction
+            columns[column] = value * self.scales[column]
+        return xp.concat(columns, axis=-1)
+
+
+class Observer:
+    """Builds the observation tick by tick. Holds the last readings and applied actions; no I/O."""
+
+    def __init__(self, spec: RobotSpec) -> None:
+        self._terms = [(term.kind, spec.joint_index(term.joint)) for term in spec.observation]
+        self._layout = Layout(spec)
+        self._scales = self._layout.scales
+        self._history = {column: (action, age) for column, action, age in self._layout.history}
+        depth = max((age for _, _, age in self._layout.history), default=1)
+        self._applied = np.zeros((depth, self._layout.action_size), dtype=np.float32)
+        self._previous: list[float] | None = None
+        self._previous_s = 0.0
+        self.velocity = [0.0] * len(spec.joints)
+        self.vector: FloatArray = np.zeros(self._layout.size, dtype=np.float32)
+
+    def reset(self) -> None:
+        """Forget motion and action history, as after power-up."""
+        self._previous = None
+        self._applied[:] = 0.0
+
+    def observe(self, position_rad: list[float], time_s: float) -> FloatArray:
+        """Take one reading; velocities are differences over the measured time.
+
+        Args:
+            position_rad: one angle per joint of the spec, in order.
+            time_s: monotonic time of the reading; must increase.
+
+        Returns:
+            (O,) float32, the same array at every call.
+        """
+        self._differentiate(position_rad, time_s)
+        for column, (kind, joint) in enumerate(self._terms):
+            if kind == "velocity":
+                value = self.velocity[joint]
+            elif kind == "applied":
+                action, age = self._history[column]
+                value = float(self._applied[age - 1, action])
+            elif kind == "position":
+                value = position_rad[joint]
+            else:
+                value = (
+                    math.cos(position_rad[joint])
+                    if kind == "cos"
+                    else math.sin(position_rad[joint])
+                )
+            self.vector[column] = value * self._scales[column]
+        return self.vector
+
+    def applied(self, action: FloatArray) -> None:
+        """Remember what was really sent this tick: ``action`` (A,) in [-1, 1]."""
+        self._applied[1:] = self._applied[:-1]
+        self._applied[0] = action
+
+    def _differentiate(self, position_rad: list[float], time_s: float) -> None:
+        if self._previous is None:
+            self._previous = list(position_rad)
+        elapsed = time_s - self._previous_s
+        for joint, angle in enumerate(position_rad):
+            moved = wrap(angle - self._previous[joint])
+            self.velocity[joint] = moved / elapsed if elapsed > 0.0 else 0.0
+            self._previous[joint] = angle
+        self._previous_s = time_s
+
+
+def _label(term: Term) -> str:
+    return (
+        f"applied:{term.joint}:{term.age_ticks}"
+        if term.kind == "applied"
+        else f"{term.kind}:{term.joint}"
+    )
