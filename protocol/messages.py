@@ -7,6 +7,8 @@ New fields need defaults; a field never changes its type or meaning. Source: FLE
 
 from __future__ import annotations
 
+import struct
+import zlib
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -17,6 +19,7 @@ from protocol.errors import WireError
 VERSION = 1
 MAX_BYTES = 1 << 20
 CHUNK_BYTES = 256 << 10
+BATCH_MAX_RECORDS = 8192
 
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Small = Annotated[int, Meta(ge=0, le=2**32 - 1)]
@@ -44,15 +47,29 @@ class Hello(_Message, frozen=True, tag="hello"):
 class Batch(_Message, frozen=True, tag="batch"):
     """Robot → server: ``count`` step records, compressed (zstd), numbered without holes per epoch.
 
-    ``crc32`` covers ``data`` as sent. ``first_record`` is the ``seq`` of the first row.
+    ``crc32`` is :func:`batch_crc32`. ``first_record`` is the ``seq`` of the first row.
     """
 
     epoch: Epoch
     seq: Count
     first_record: Count
-    count: Annotated[int, Meta(ge=1, le=8192)]
+    count: Annotated[int, Meta(ge=1, le=BATCH_MAX_RECORDS)]
     crc32: Small
     data: Annotated[bytes, Meta(max_length=MAX_BYTES - 4096)]
+
+
+class Gap(_Message, frozen=True, tag="gap"):
+    """Robot → server, in place of a batch: records that will never arrive, and why.
+
+    It takes a number of the same sequence, so that "accept only ``last + 1``" moves on and nothing
+    is lost silently. ``count`` = 0 means that the number of records is not known.
+    """
+
+    epoch: Epoch
+    seq: Count
+    first_record: Count
+    count: Count
+    reason: Text
 
 
 class PolicyEvent(Struct, frozen=True, kw_only=True):
@@ -88,12 +105,14 @@ class Fetch(_Message, frozen=True, tag="fetch"):
 class Ack(_Message, frozen=True, tag="ack"):
     """Server → robot, after its commit: everything up to ``last`` is durable; ``last + 1`` is next.
 
-    ``policy_version`` announces the newest published bundle.
+    ``policy_version`` announces the newest published bundle. ``resend`` says that a message after
+    ``last`` arrived but could not be taken: go back and send again from ``last + 1``.
     """
 
     epoch: Epoch
     last: Count
     policy_version: Small
+    resend: bool = False
 
 
 class Chunk(_Message, frozen=True, tag="chunk"):
@@ -107,12 +126,18 @@ class Chunk(_Message, frozen=True, tag="chunk"):
 
 
 class Refused(_Message, frozen=True, tag="refused"):
-    """Server → robot: why a message was not accepted."""
+    """Server → robot: why a message was not accepted.
+
+    ``seq`` > 0 names a batch of ``epoch`` whose content can never be accepted: the robot keeps it
+    aside and sends a :class:`Gap` in its place.
+    """
 
     reason: Text
+    epoch: Epoch | None = None
+    seq: Count = 0
 
 
-ToServer = Hello | Batch | Report | Fetch
+ToServer = Hello | Batch | Gap | Report | Fetch
 ToRobot = Ack | Chunk | Refused
 
 
@@ -126,6 +151,11 @@ _to_server = msgspec.msgpack.Decoder(ToServer)
 _to_robot = msgspec.msgpack.Decoder(ToRobot)
 
 M = TypeVar("M")
+
+
+def batch_crc32(first_record: int, count: int, data: bytes) -> int:
+    """CRC-32 over a batch's numbers and its data: a flipped number is as bad as a flipped row."""
+    return zlib.crc32(data, zlib.crc32(struct.pack("<QQ", first_record, count)))
 
 
 def encode(message: Struct) -> bytes:

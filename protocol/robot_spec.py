@@ -45,7 +45,7 @@ class Bus(_Table, frozen=True):
 
 
 class Joint(_Table, frozen=True):
-    """One node of the bus; ``position = sign * raw_rad / gear + offset``, the MJCF joint's angle."""
+    """One node of the bus; ``position = sign * raw_rad / gear + offset`` is the MJCF angle."""
 
     name: Name
     id: Annotated[int, Meta(ge=0, le=252)]

@@ -103,8 +103,12 @@ def decode_rows(data: bytes, dtype: np.dtype[np.void], count: int) -> Rows:
 
 
 def transition_mask(rows: Rows) -> NDArray[np.bool_]:
-    """(N-1,) True where rows k, k+1 form one RUN transition; a gap removes only what it touches."""
+    """(N-1,) True where rows k, k+1 form one RUN transition.
+
+    A gap, or a row whose sensors were not read, removes only what it touches.
+    """
     here, there = rows[:-1], rows[1:]
+    stale = (here["flags"] | there["flags"]) & Flag.STALE_SENSOR
     return np.asarray(
         (here["mode"] == Mode.RUN)
         & (here["end"] == End.RUNNING)
@@ -112,4 +116,5 @@ def transition_mask(rows: Rows) -> NDArray[np.bool_]:
         & (here["episode"] == there["episode"])
         & (there["step"] == here["step"] + 1)
         & (there["tick"] == here["tick"] + 1)
+        & (stale == 0)
     )

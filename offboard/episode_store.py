@@ -1,0 +1,249 @@
+"""What the robots did: every accepted batch, verified and durable, in one SQLite catalogue.
+
+A batch is accepted once, in the order of its number, per robot and spool epoch. Data stays as it
+came (zstd rows), so the archive can be made again from here. Source: FLEET.md § 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from offboard.database import Database, open_database
+from offboard.intake import Entry, unpack
+from protocol.errors import StoreError
+from protocol.messages import BATCH_MAX_RECORDS, Batch, Gap
+from protocol.robot_spec import RobotSpec
+from protocol.step_record import Rows, decode_rows, dtype_of
+
+GENERATION_SHIFT = 40
+"""A record's ``seq`` is the ring's generation above a counter of this many bits."""
+_PAGE_ENTRIES = 256
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS robot_file (digest TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS streams (
+    robot TEXT, epoch TEXT, last INTEGER NOT NULL, PRIMARY KEY (robot, epoch)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, robot TEXT NOT NULL, epoch TEXT NOT NULL,
+    seq INTEGER NOT NULL, first_record INTEGER NOT NULL, records INTEGER NOT NULL,
+    data BLOB NOT NULL, UNIQUE (robot, epoch, seq));
+CREATE INDEX IF NOT EXISTS batches_in_order ON batches (robot, first_record, id);
+CREATE TABLE IF NOT EXISTS gaps (
+    robot TEXT, epoch TEXT, seq INTEGER, first_record INTEGER NOT NULL, records INTEGER NOT NULL,
+    reason TEXT NOT NULL, PRIMARY KEY (robot, epoch, seq)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS episodes (
+    robot TEXT, generation INTEGER, episode INTEGER, records INTEGER NOT NULL,
+    last_record INTEGER NOT NULL, end INTEGER NOT NULL, path TEXT NOT NULL,
+    PRIMARY KEY (robot, generation, episode)) WITHOUT ROWID;
+"""
+
+
+class Delivery(NamedTuple):
+    """Entries of one robot's epoch, in order."""
+
+    robot: str
+    epoch: str
+    entries: Sequence[Entry]
+
+
+class Account(NamedTuple):
+    """What the store holds of a robot, by the records' own numbers.
+
+    Attributes:
+        committed: distinct records.
+        first_seq: lowest record number, -1 if there is none.
+        last_seq: highest record number, -1 if there is none.
+        holes: records missing between the first and last of a ring generation, over generations.
+        duplicates: records held more than once.
+        declared: records the robot itself has declared lost.
+    """
+
+    committed: int = 0
+    first_seq: int = -1
+    last_seq: int = -1
+    holes: int = 0
+    duplicates: int = 0
+    declared: int = 0
+
+
+def open_episode_store(path: Path, spec: RobotSpec) -> EpisodeStore:
+    """Open or make the catalogue for robots built to ``spec``.
+
+    Raises:
+        StoreError: it cannot be opened, or was made for another robot file.
+    """
+    database = open_database(path, _SCHEMA)
+    made_for = database.value("SELECT digest FROM robot_file")
+    if made_for is None:
+        with database.transaction():
+            database.write("INSERT INTO robot_file VALUES (?)", spec.digest())
+    elif made_for != spec.digest():
+        database.close()
+        raise StoreError(f"{path} was made for another robot file; use a new run directory")
+    return EpisodeStore(database, dtype_of(spec))
+
+
+class EpisodeStore:
+    """Thread-safe: ingest writes in one thread while others read. Methods may raise StoreError."""
+
+    def __init__(self, database: Database, dtype: np.dtype[np.void]) -> None:
+        self._database = database
+        self.dtype = dtype
+
+    def close(self) -> None:
+        """Release the file."""
+        self._database.close()
+
+    def last(self, robot: str, epoch: str) -> int:
+        """Highest number committed for a stream, 0 for a new one."""
+        last = self._database.value(
+            "SELECT last FROM streams WHERE robot = ? AND epoch = ?", robot, epoch
+        )
+        return int(last or 0)
+
+    def greet(self, robot: str, epoch: str, first_held: int) -> int:
+        """A robot (re)connects and can resend from ``first_held``; returns the last committed.
+
+        What lies between was committed by a store this one is an older copy of: it is put on
+        record as a gap, and the stream goes on.
+        """
+        last = self.last(robot, epoch)
+        if first_held <= last + 1:
+            return last
+        gap = Gap(
+            epoch=epoch,
+            seq=first_held - 1,
+            first_record=0,
+            count=0,
+            reason=f"batches {last + 1} to {first_held - 1} are held by nobody any more",
+        )
+        with self._database.transaction():
+            self._write(robot, epoch, [gap])
+        return first_held - 1
+
+    def accept(self, deliveries: Sequence[Delivery]) -> None:
+        """Commit entries of any number of streams in one transaction, each once and in order.
+
+        Raises:
+            StoreError: an entry is not the next of its stream, or the file failed; nothing of the
+                call was committed.
+        """
+        with self._database.transaction():
+            for delivery in deliveries:
+                expected = self.last(delivery.robot, delivery.epoch) + 1
+                numbers = [entry.seq for entry in delivery.entries]
+                if numbers != [*range(expected, expected + len(numbers))]:
+                    raise StoreError(f"{delivery.robot}: batch {expected} is next, got {numbers}")
+                self._write(*delivery)
+
+    def rows(self, robot: str, after_seq: int = -1) -> Iterator[Rows]:
+        """Records above ``after_seq`` in their own order, each once, a batch at a time."""
+        position = (after_seq - BATCH_MAX_RECORDS, -1)
+        while page := self._page(robot, after_seq, position):
+            for number, first_record, records, data in page:
+                position = (first_record, number)
+                rows = self._decoded(data, records)
+                rows = rows[rows["seq"].astype(np.int64) > after_seq]
+                if len(rows):
+                    after_seq = int(rows["seq"][-1])
+                    yield rows
+
+    def robots(self) -> list[str]:
+        """Names of all robots that ever delivered."""
+        return [row[0] for row in self._database.rows("SELECT DISTINCT robot FROM streams")]
+
+    def account(self, robot: str) -> Account:
+        """Committed, lost and doubled records of a robot."""
+        spans = self._database.rows(
+            "SELECT first_record, records FROM batches WHERE robot = ? ORDER BY first_record, id",
+            robot,
+        )
+        declared = self._database.value("SELECT total(records) FROM gaps WHERE robot = ?", robot)
+        return account_of(spans)._replace(declared=int(declared))
+
+    def gaps(self, robot: str) -> list[Gap]:
+        """Losses the robot has declared, in the order of their streams."""
+        rows = self._database.rows(
+            "SELECT epoch, seq, first_record, records, reason FROM gaps WHERE robot = ? "
+            "ORDER BY epoch, seq",
+            robot,
+        )
+        return [
+            Gap(epoch=epoch, seq=seq, first_record=first, count=records, reason=reason)
+            for epoch, seq, first, records, reason in rows
+        ]
+
+    def archived_through(self, robot: str) -> int:
+        """Number of the last record that lies in an archived episode, -1 if there is none."""
+        last = self._database.value("SELECT max(last_record) FROM episodes WHERE robot = ?", robot)
+        return -1 if last is None else int(last)
+
+    def catalogue(self, robot: str, rows: Rows, path: str) -> None:
+        """Note that an episode's rows lie in the archive file ``path``."""
+        with self._database.transaction():
+            self._database.write(
+                "INSERT OR REPLACE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?)",
+                robot,
+                int(rows["seq"][0]) >> GENERATION_SHIFT,
+                int(rows["episode"][0]),
+                len(rows),
+                int(rows["seq"][-1]),
+                int(rows["end"][-1]),
+                path,
+            )
+
+    def _write(self, robot: str, epoch: str, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            numbers = (robot, epoch, entry.seq, entry.first_record, entry.count)
+            if isinstance(entry, Batch):
+                self._database.write(
+                    "INSERT INTO batches (robot, epoch, seq, first_record, records, data) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    *numbers,
+                    entry.data,
+                )
+            else:
+                self._database.write(
+                    "INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)", *numbers, entry.reason
+                )
+        if entries:
+            self._database.write(
+                "INSERT OR REPLACE INTO streams VALUES (?, ?, ?)", robot, epoch, entries[-1].seq
+            )
+
+    def _page(
+        self, robot: str, after_seq: int, position: tuple[int, int]
+    ) -> list[tuple[int, int, int, bytes]]:
+        """The next batches in record order that hold something above ``after_seq``."""
+        return self._database.rows(
+            "SELECT id, first_record, records, data FROM batches WHERE robot = ? "
+            "AND first_record + records - 1 > ? AND (first_record, id) > (?, ?) "
+            "ORDER BY first_record, id LIMIT ?",
+            robot,
+            after_seq,
+            *position,
+            _PAGE_ENTRIES,
+        )
+
+    def _decoded(self, data: bytes, records: int) -> Rows:
+        return decode_rows(unpack(data, records * self.dtype.itemsize), self.dtype, records)
+
+
+def account_of(spans: Sequence[tuple[int, int]]) -> Account:
+    """Account of batches given as (first record, records), sorted."""
+    committed = duplicates = holes = 0
+    previous = -1
+    for first, records in spans:
+        last = first + records - 1
+        if previous >= 0 and first >> GENERATION_SHIFT == previous >> GENERATION_SHIFT:
+            holes += max(0, first - previous - 1)
+        new = max(0, last - max(previous, first - 1))
+        committed += new
+        duplicates += records - new
+        previous = max(previous, last)
+    first_seq = spans[0][0] if spans else -1
+    return Account(committed, first_seq, previous, holes, duplicates)

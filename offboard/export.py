@@ -1,0 +1,224 @@
+"""From an actor to a policy bundle: one static ONNX graph whose weights are inputs.
+
+The graph is exported once per architecture; an update is a new weight file. Facts behind choices
+(opset 18, no external data, stripped metadata): RUNTIME.md, "Inference 5".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from offboard.networks import act
+from offboard.parameters import Space
+from protocol.bundle import (
+    ACTION_OUTPUT,
+    GOLDEN_TOLERANCE,
+    NOISE_INPUT,
+    OBS_INPUT,
+    OPERATORS,
+    Manifest,
+)
+from protocol.errors import BundleError
+from protocol.observation import Layout
+from protocol.robot_spec import RobotSpec
+
+OPSET = 18
+PARITY_SAMPLES = 256
+GOLDEN_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where weights come from, as the manifest records it."""
+
+    version: int
+    parent_version: int
+    run: str
+    commit: str
+    exploration_scale: float
+    evaluation: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A manifest and the bytes it names."""
+
+    manifest: Manifest
+    graph: bytes
+    weights: bytes
+
+
+class _Policy(torch.nn.Module):
+    """``act`` behind a normaliser, as a module whose every tensor is an argument."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__()
+        self._names = names
+
+    def forward(self, obs: Tensor, noise: Tensor, *weights: Tensor) -> Tensor:
+        named = dict(zip(self._names, weights, strict=True))
+        return act(named, (obs - named["obs_mean"]) / named["obs_std"], noise)
+
+
+class Exporter:
+    """Exports actors of one architecture for one robot and task.
+
+    Construction exports the graph (seconds); :meth:`bundle` takes milliseconds.
+    """
+
+    def __init__(self, spec: RobotSpec, task: str, space: Space) -> None:
+        self._spec, self._task, self._space = spec, task, space
+        self._layout = Layout(spec)
+        self._shapes = {**space.shapes, "obs_mean": (1, self._layout.size)}
+        self._shapes["obs_std"] = self._shapes["obs_mean"]
+        self._module = _Policy(list(self._shapes))
+        self.graph = self._export()
+        self._session = ort.InferenceSession(
+            self.graph, _session_options(), providers=["CPUExecutionProvider"]
+        )
+
+    def bundle(self, actor: Tensor, seen: Tensor, origin: Origin) -> Bundle:
+        """A bundle of ``actor`` (P,), proved equal to torch before it leaves.
+
+        Args:
+            actor: flat actor parameters.
+            seen: (N, O) observations the policy meets; golden vectors and parity samples are
+                drawn from them and from far outside them.
+            origin: for the manifest.
+
+        Raises:
+            BundleError: weights not finite, or ONNX Runtime disagrees with torch.
+        """
+        weights = self._weights(actor)
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
+            raise BundleError(f"version {origin.version}: weights are not finite; not published")
+        obs, noise, action = self._parity(weights, seen, origin.version)
+        data = safetensors.torch.save(weights)
+        golden = slice(0, GOLDEN_SAMPLES)
+        manifest = Manifest(
+            version=origin.version,
+            parent_version=origin.parent_version,
+            robot_digest=self._spec.digest(),
+            task=self._task,
+            observation=self._layout.labels,
+            action_size=self._layout.action_size,
+            control_hz=self._spec.control_hz,
+            graph_sha256=hashlib.sha256(self.graph).hexdigest(),
+            weights_sha256=hashlib.sha256(data).hexdigest(),
+            exploration_scale=origin.exploration_scale,
+            run=origin.run,
+            commit=origin.commit,
+            golden_obs=obs[golden].tobytes(),
+            golden_noise=noise[golden].tobytes(),
+            golden_action=action[golden].tobytes(),
+            evaluation=origin.evaluation,
+        )
+        return Bundle(manifest, self.graph, data)
+
+    def _weights(self, actor: Tensor) -> dict[str, Tensor]:
+        """Named tensors of the graph's inputs. The layout's scales already normalise the
+        observation, so the graph's normaliser is the identity, there for weights that need it.
+        """
+        named = {name: tensor.contiguous() for name, tensor in self._space.view(actor).items()}
+        named["obs_mean"] = torch.zeros(self._shapes["obs_mean"])
+        named["obs_std"] = torch.ones(self._shapes["obs_std"])
+        return named
+
+    def _parity(
+        self, weights: dict[str, Tensor], seen: Tensor, version: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Inputs and torch's outputs, after ONNX Runtime gave the same: (N, O), (N, A), (N, A)."""
+        generator = torch.Generator().manual_seed(version)
+        index = torch.randint(seen.shape[0], (PARITY_SAMPLES,), generator=generator)
+        obs = seen[index].clone()
+        obs[PARITY_SAMPLES // 2 :] *= 5.0
+        noise = torch.randn(PARITY_SAMPLES, self._layout.action_size, generator=generator)
+        feed = {name: tensor.numpy() for name, tensor in weights.items()}
+        with torch.no_grad():
+            wanted = self._module(obs, noise, *weights.values()).numpy()
+        got = np.concatenate(
+            [
+                self._session.run(
+                    [ACTION_OUTPUT],
+                    {OBS_INPUT: o[None], NOISE_INPUT: n[None], **feed},
+                )[0]
+                for o, n in zip(obs.numpy(), noise.numpy(), strict=True)
+            ]
+        )
+        worst = float(np.abs(got - wanted).max())
+        if not worst <= 0.1 * GOLDEN_TOLERANCE:
+            raise BundleError(
+                f"version {version}: exported graph differs from torch by {worst:.2e}"
+            )
+        return obs.numpy(), noise.numpy(), wanted
+
+    def _export(self) -> bytes:
+        """ONNX bytes without source paths, checked against ``protocol/bundle.py``."""
+        example = (
+            torch.zeros(1, self._layout.size),
+            torch.zeros(1, self._layout.action_size),
+            *(torch.ones(shape) for shape in self._shapes.values()),
+        )
+        program = _quietly_export(self._module, example, [OBS_INPUT, NOISE_INPUT, *self._shapes])
+        model = _stripped(program.model_proto)
+        onnx.checker.check_model(model, full_check=True)
+        foreign = {node.op_type for node in model.graph.node} - OPERATORS
+        if foreign:
+            raise BundleError(f"graph uses operators outside the contract: {sorted(foreign)}")
+        data: bytes = model.SerializeToString(deterministic=True)
+        return data
+
+
+def _quietly_export(
+    module: torch.nn.Module, example: tuple[Tensor, ...], names: list[str]
+) -> torch.onnx.ONNXProgram:
+    """torch's exporter without its chatter on stdout and its warnings about itself."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(),
+            example,
+            input_names=names,
+            output_names=[ACTION_OUTPUT],
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+        )
+    assert program is not None  # noqa: S101  only None when writing to a file
+    return program
+
+
+def _stripped(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without the stack traces and source paths that torch leaves in the metadata."""
+    for holder in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.input,
+        *model.graph.value_info,
+    ):
+        del holder.metadata_props[:]
+        holder.doc_string = ""
+    del model.graph.value_info[:]
+    del model.functions[:]
+    return model
+
+
+def _session_options() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return options

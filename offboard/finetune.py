@@ -1,0 +1,170 @@
+"""Online fine-tuning in the target task: adapt the model, relabel what is old, learn from both.
+
+One object for the live server and for lock-step experiments; it knows nothing of robots or sockets.
+Recipe: LEARNING.md § 5.3 ("relabel"), which reached 90 % of the expert in 2,000-2,500 target steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from offboard.replay import Batch, Replay, join
+from offboard.run_dir import pack, unpack
+from offboard.sac import Sac, SacState
+from offboard.sampling import SamplingConfig, offline_fraction
+from offboard.world_model import ModelState, WorldModel
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Budgets per target transition, and what of the relabelled data is dropped."""
+
+    updates_per_step: int = 4
+    warmup_steps: int = 250
+    adapt_every: int = 250
+    adapt_steps: int = 300
+    drop_uncertain: float = 0.2
+    capacity: int = 200_000
+    sampling: SamplingConfig = SamplingConfig()  # noqa: RUF009
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the learner knows about the target so far; one row of its log."""
+
+    online: int
+    nmse: float
+    offline_fraction: float
+    relabelled: int
+    updates: int
+
+
+class Learner:
+    """Owns the target replay, the adapted ensemble and the SAC state.
+
+    Args:
+        sac: the algorithm.
+        model: the ensemble's functions.
+        sac_state: warm start, usually the source's best snapshot.
+        model_state: the source ensemble.
+        prior: prior transitions (source replay and kept generated ones), relabelled as the model
+            learns the target.
+        config: budgets.
+        seed: of minibatches and noise.
+    """
+
+    def __init__(
+        self,
+        sac: Sac,
+        model: WorldModel,
+        sac_state: SacState,
+        model_state: ModelState,
+        prior: Batch,
+        config: FinetuneConfig,
+        seed: int,
+    ) -> None:
+        self.state = sac_state
+        self.model_state = model_state
+        self.online = Replay(prior.obs.shape[1], prior.applied.shape[1], config.capacity)
+        self._sac = sac
+        self._model = model
+        self._prior = prior
+        self._relabelled = prior
+        self._config = config
+        self._generator = torch.Generator().manual_seed(seed)
+        self._nmse = float("inf")
+        self._updates = 0
+        self._adapted_at = 0
+
+    @property
+    def evidence(self) -> Evidence:
+        """The learner's present view of the target."""
+        return Evidence(
+            self.online.added, self._nmse, self._fraction(), self._relabelled.size, self._updates
+        )
+
+    def observe(self, transitions: Batch) -> None:
+        """Take new target transitions; the model is judged on them before it may learn them."""
+        if transitions.size == 0:
+            return
+        if transitions.size >= 2 and self._adapted_at > 0:
+            fresh = self._model.nmse(self.model_state, transitions)
+            self._nmse = fresh if self._nmse == float("inf") else 0.8 * self._nmse + 0.2 * fresh
+        self.online.add(transitions)
+
+    def warm_up(self) -> None:
+        """Compile by updating once on prior data and forgetting the outcome: state is untouched."""
+        batch = self._prior.take(torch.arange(self._sac.config.batch) % self._prior.size)
+        self._sac.update(self.state, batch, self._sac.noise(torch.Generator()))
+        self._model.fit(self.model_state, self._prior, 1, torch.Generator())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """A checkpoint of what was learned; the experience itself lies in the episode store."""
+        counts = [self._updates, self._adapted_at, self._nmse]
+        return {
+            **pack("sac", self.state),
+            **pack("model", self.model_state),
+            "counts": torch.tensor(counts, dtype=torch.float64),
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take up a checkpoint. Raises StoreError if it is not one."""
+        self.state = unpack("sac", SacState, tensors)
+        self.model_state = unpack("model", ModelState, tensors)
+        updates, adapted_at, self._nmse = tensors["counts"].tolist()
+        self._updates, self._adapted_at = int(updates), int(adapted_at)
+        self._relabel()
+
+    @property
+    def due_for_adaptation(self) -> bool:
+        """Whether enough target data arrived since the ensemble was last adapted."""
+        return self.online.added - self._adapted_at >= self._config.adapt_every
+
+    def adapt(self) -> None:
+        """Fine-tune the ensemble on target data, then relabel the prior with it."""
+        target = self.online.all()
+        self.model_state = self._model.fit(
+            self._model.widen(self.model_state, target),
+            target,
+            self._config.adapt_steps,
+            self._generator,
+        )
+        self._adapted_at = self.online.added
+        self._relabel()
+
+    @property
+    def updates_owed(self) -> int:
+        """Updates earned by the target transitions seen so far and not yet made."""
+        past_warmup = max(0, self.online.added - self._config.warmup_steps)
+        return past_warmup * self._config.updates_per_step - self._updates
+
+    def train(self, updates: int) -> None:
+        """Make ``updates`` SAC steps on mixed minibatches."""
+        size = self._sac.config.batch
+        offline = round(size * self._fraction())
+        for _ in range(updates):
+            batch = self._mixed(offline, size - offline)
+            self.state, _ = self._sac.update(self.state, batch, self._sac.noise(self._generator))
+        self._updates += updates
+
+    @torch.no_grad()
+    def _relabel(self) -> None:
+        """The prior as the adapted model would have it happen, less its most uncertain part."""
+        relabelled, disagreement = self._model.relabel(self.model_state, self._prior)
+        limit = torch.quantile(disagreement, 1.0 - self._config.drop_uncertain)
+        self._relabelled = relabelled.take((disagreement <= limit).nonzero()[:, 0])
+
+    def _mixed(self, offline: int, online: int) -> Batch:
+        fresh = self.online.sample(online, self._generator)
+        if offline == 0:
+            return fresh
+        index = torch.randint(self._relabelled.size, (offline,), generator=self._generator)
+        return join((self._relabelled.take(index), fresh))
+
+    def _fraction(self) -> float:
+        if self._adapted_at == 0:
+            return 0.0
+        return offline_fraction(self.online.added, self._nmse, self._config.sampling)

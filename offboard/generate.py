@@ -1,0 +1,74 @@
+"""Offline data by penalised planning inside the source model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from offboard.planner import Planner
+from offboard.replay import Batch
+from offboard.world_model import ModelState, WorldModel
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """How many trajectories and how bold: each gets its own exploration in [0, ``explore_max``]."""
+
+    trajectories: int = 64
+    steps: int = 250
+    explore_max: float = 0.5
+
+
+class Trajectories(NamedTuple):
+    """M imagined trajectories of T steps: tensors (M, T, …) and the steps' disagreement (M, T)."""
+
+    steps: Batch
+    disagreement: Tensor
+
+    @property
+    def returns(self) -> Tensor:
+        """(M,) undiscounted return."""
+        return self.steps.reward.sum(1)
+
+    @property
+    def uncertainty(self) -> Tensor:
+        """(M,) mean disagreement."""
+        return self.disagreement.mean(1)
+
+
+@torch.no_grad()
+def generate(
+    planner: Planner,
+    model: WorldModel,
+    state: ModelState,
+    starts: Tensor,
+    horizon: int,
+    config: GenerateConfig,
+    generator: torch.Generator,
+    on_step: Callable[[int], None] = lambda _: None,
+) -> Trajectories:
+    """Imagine trajectories from ``starts`` (M, O), replanning at every step.
+
+    A trajectory that terminates stays where it ended with reward 0, so that shapes stay (M, T, …).
+    """
+    M, A = starts.shape[0], model.action_size
+    obs, plan, alive = starts, torch.zeros(M, horizon, A), torch.ones(M)
+    boldness = torch.rand(M, 1, generator=generator) * config.explore_max
+    steps, disagreement = [], []
+    for t in range(config.steps):
+        action, plan = planner.plan(obs, plan)
+        noise = torch.randn(M, A, generator=generator)
+        action = (action + boldness * noise).clamp(-1.0, 1.0)
+        step = model.imagine(state, obs, action, generator)
+        steps.append(Batch(obs, action, alive * step.reward, step.following, step.terminated))
+        disagreement.append(step.disagreement)
+        alive = alive * (1.0 - step.terminated)
+        obs = torch.where(alive[:, None] > 0.0, step.following, obs)
+        plan = torch.cat([plan[:, 1:], torch.zeros(M, 1, A)], 1)
+        on_step(t + 1)
+    stacked = Batch(*(torch.stack(column, 1) for column in zip(*steps, strict=True)))
+    return Trajectories(stacked, torch.stack(disagreement, 1))

@@ -1,0 +1,161 @@
+"""A run directory: the resolved config, commit and seed beside metrics, checkpoints and the result.
+
+::
+
+    config.json     everything that decides the outcome; a different config refuses to resume
+    metrics.jsonl   one line per event, appended
+    *.safetensors   checkpoints, replaced atomically
+    result.json     written last: its presence means the stage is complete
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from offboard.durable_file import write_durably
+from protocol.errors import StoreError
+
+T = TypeVar("T", bound=tuple[Any, ...])
+
+
+class RunDir:
+    """One stage's directory. Use :func:`open_run` to make or resume it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The finished stage's result, or None."""
+        return _read_json(self.path / "result.json")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration the run was started with."""
+        config: dict[str, Any] = (_read_json(self.path / "config.json") or {}).get("config", {})
+        return config
+
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Mark the stage complete."""
+        write_durably(self.path / "result.json", _json(result))
+        return result
+
+    def log(self, **event: Any) -> None:
+        """Append one line to ``metrics.jsonl``."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_plain(event)) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Every whole line of ``metrics.jsonl``; a torn last line is left out."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    def save(self, name: str, tensors: dict[str, Tensor]) -> None:
+        """Write ``name``.safetensors."""
+        contiguous = {key: value.contiguous().clone() for key, value in tensors.items()}
+        write_durably(self.path / f"{name}.safetensors", safetensors.torch.save(contiguous))
+
+    def load(self, name: str) -> dict[str, Tensor]:
+        """Read ``name``.safetensors. Raises StoreError if it is missing or damaged."""
+        path = self.path / f"{name}.safetensors"
+        try:
+            return dict(safetensors.torch.load(path.read_bytes()))
+        except (OSError, safetensors.SafetensorError) as error:
+            raise StoreError(f"{path}: cannot read the checkpoint ({error})") from error
+
+    def has(self, name: str) -> bool:
+        """Whether checkpoint ``name`` exists."""
+        return (self.path / f"{name}.safetensors").exists()
+
+
+def open_run(path: Path, config: Any) -> RunDir:
+    """Make the directory, or resume it.
+
+    Raises:
+        StoreError: it holds a run with another configuration.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    resolved = _plain(asdict(config))
+    before = _read_json(path / "config.json")
+    if before is not None and before["config"] != resolved:
+        raise StoreError(
+            f"{path} holds a run with another configuration; choose another --out or remove it"
+        )
+    if before is None:
+        content = {"config": resolved, "commit": commit()}
+        write_durably(path / "config.json", _json(content))
+    return RunDir(path)
+
+
+def existing_run(path: Path) -> RunDir:
+    """A finished run to read from. Raises StoreError if it is not there or not finished."""
+    run = RunDir(path)
+    if run.result is None:
+        raise StoreError(f"{path} holds no finished stage; run the stage before this one")
+    return run
+
+
+def commit() -> str:
+    """The git commit of this checkout with ``+`` if it has changes, or ``unknown``."""
+    here = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            cwd=here, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def pack(prefix: str, state: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """A named tuple of tensors as checkpoint entries ``prefix.field``."""
+    fields: tuple[str, ...] = state._fields  # type: ignore[attr-defined]
+    return {f"{prefix}.{name}": value for name, value in zip(fields, state, strict=True)}
+
+
+def unpack(prefix: str, kind: type[T], tensors: dict[str, Tensor]) -> T:
+    """The inverse of :func:`pack`. Raises StoreError naming a missing entry."""
+    fields: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
+    try:
+        state: T = kind._make(tensors[f"{prefix}.{name}"] for name in fields)  # type: ignore[attr-defined]
+    except KeyError as error:
+        raise StoreError(f"checkpoint lacks {error}") from error
+    return state
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read ({error})") from error
+    return content
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(_plain(content), indent=2) + "\n").encode()
+
+
+def _plain(value: Any) -> Any:
+    """JSON-safe: paths as strings, non-finite numbers as null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,153 @@
+"""Soft actor-critic: the whole update as one pure function of (state, batch, noise).
+
+Source: Haarnoja et al. 2018 (arXiv 1812.05905) eq. 5-7 and 18; critics with LayerNorm from RLPD.
+Purity lets ``torch.compile`` make one graph of losses, gradients, Adam and Polyak averaging.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import grad_and_value
+
+from offboard.compiled import compiled
+from offboard.networks import act_with_log_prob, actor_space, critic, critic_space
+from offboard.parameters import Adam, Space
+from offboard.replay import Batch
+
+
+@dataclass(frozen=True)
+class SacConfig:
+    """Recipe of LEARNING.md § 5.2 for the Furuta rig."""
+
+    width: int = 64
+    critics: int = 2
+    batch: int = 128
+    lr: float = 1e-3
+    tau: float = 0.01
+    target_entropy: float = -1.0
+    alpha_start: float = 0.1
+    alpha_min: float = 0.0
+
+
+class SacState(NamedTuple):
+    """Everything an update changes. Flat vectors (P,); ``step`` counts updates."""
+
+    actor: Tensor
+    critic: Tensor
+    target: Tensor
+    log_alpha: Tensor
+    actor_m: Tensor
+    actor_v: Tensor
+    critic_m: Tensor
+    critic_v: Tensor
+    alpha_m: Tensor
+    alpha_v: Tensor
+    step: Tensor
+
+
+class SacLoss(NamedTuple):
+    """Scalars of one update, for the curves."""
+
+    critic: Tensor
+    actor: Tensor
+    alpha: Tensor
+    q: Tensor
+
+
+class Sac:
+    """The algorithm for one observation and action size; the state is the caller's."""
+
+    def __init__(self, O: int, A: int, discount: float, config: SacConfig) -> None:
+        self.config = config
+        self.action_size = A
+        self._discount = discount
+        self.actor_space: Space = actor_space(O, A, config.width)
+        self.critic_space: Space = critic_space(O, A, config.width, config.critics)
+        self._adam = Adam(config.lr)
+        self.update = compiled(self._update)
+
+    def initial(self, seed: int) -> SacState:
+        """Fresh networks."""
+        generator = torch.Generator().manual_seed(seed)
+        return self.restart(
+            self.actor_space.initial(generator), self.critic_space.initial(generator)
+        )
+
+    def restart(self, actor: Tensor, critic: Tensor, alpha: float | None = None) -> SacState:
+        """Given networks with fresh optimiser state: the warm start of a new task."""
+        start = self.config.alpha_start if alpha is None else alpha
+        log_alpha = torch.tensor([start]).log()
+        zeros = torch.zeros_like
+        return SacState(
+            actor=actor.clone(),
+            critic=critic.clone(),
+            target=critic.clone(),
+            log_alpha=log_alpha,
+            actor_m=zeros(actor),
+            actor_v=zeros(actor),
+            critic_m=zeros(critic),
+            critic_v=zeros(critic),
+            alpha_m=zeros(log_alpha),
+            alpha_v=zeros(log_alpha),
+            step=torch.zeros(()),
+        )
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        """(2, B, A) unit normals: one set for the target's action, one for the actor's."""
+        return torch.randn((2, self.config.batch, self.action_size), generator=generator)
+
+    def _update(self, s: SacState, batch: Batch, noise: Tensor) -> tuple[SacState, SacLoss]:
+        """One gradient step on critic, actor and temperature, then Polyak averaging."""
+        t = s.step + 1.0
+        alpha = s.log_alpha.exp()
+        target = self._td_target(s, batch, noise[0], alpha)
+        g_critic, (critic_loss, q) = grad_and_value(self._critic_loss, has_aux=True)(
+            s.critic, batch, target
+        )
+        new_critic, critic_m, critic_v = self._adam.step(
+            s.critic, g_critic, s.critic_m, s.critic_v, t
+        )
+        g_actor, (actor_loss, log_prob) = grad_and_value(self._actor_loss, has_aux=True)(
+            s.actor, new_critic, batch.obs, noise[1], alpha
+        )
+        new_actor, actor_m, actor_v = self._adam.step(s.actor, g_actor, s.actor_m, s.actor_v, t)
+        # d/d(log α) of -α·(log π + H̄): Haarnoja et al. eq. 18
+        g_alpha = -alpha * (log_prob.mean() + self.config.target_entropy)
+        log_alpha, alpha_m, alpha_v = self._adam.step(s.log_alpha, g_alpha, s.alpha_m, s.alpha_v, t)
+        if self.config.alpha_min > 0.0:
+            log_alpha = torch.clamp_min(log_alpha, self._log_alpha_min)
+        new_target = s.target + self.config.tau * (new_critic - s.target)
+        state = SacState(
+            new_actor, new_critic, new_target, log_alpha,
+            actor_m, actor_v, critic_m, critic_v, alpha_m, alpha_v, t,
+        )  # fmt: skip
+        return state, SacLoss(critic_loss, actor_loss, alpha[0], q)
+
+    @property
+    def _log_alpha_min(self) -> float:
+        return float(torch.tensor(self.config.alpha_min).log())
+
+    def _td_target(self, s: SacState, batch: Batch, noise: Tensor, alpha: Tensor) -> Tensor:
+        """(B,) soft Bellman target, eq. 5: minimum over the critic ensemble."""
+        p = self.actor_space.view(s.actor)
+        action, log_prob = act_with_log_prob(p, batch.following, noise)
+        q = critic(self.critic_space.view(s.target), batch.following, action).amin(0)
+        soft = q - alpha * log_prob
+        return batch.reward + self._discount * (1.0 - batch.terminated) * soft
+
+    def _critic_loss(self, flat: Tensor, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
+        q = critic(self.critic_space.view(flat), batch.obs, batch.applied)  # (E, B)
+        loss = ((q - target) ** 2).mean(-1).sum()
+        return loss, q.mean()
+
+    def _actor_loss(
+        self, flat: Tensor, critic_flat: Tensor, obs: Tensor, noise: Tensor, alpha: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        action, log_prob = act_with_log_prob(self.actor_space.view(flat), obs, noise)
+        q = critic(self.critic_space.view(critic_flat), obs, action).amin(0)
+        loss = (alpha * log_prob - q).mean()
+        return loss, log_prob

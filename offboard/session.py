@@ -1,0 +1,168 @@
+"""One robot's adaptation, from its first record to its last: when to learn, publish, stop.
+
+The shell (``offboard/stages/serve.py``) brings rows and takes bundles; this object decides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from offboard.assembler import Assembler, Episode
+from offboard.finetune import Learner
+from offboard.parameters import Space
+from offboard.snapshots import Snapshot, Snapshots, imagined_return
+from offboard.world_model import WorldModel
+from protocol.modes import Mode
+from protocol.step_record import Rows
+
+
+class Phase(str, Enum):
+    """Where the adaptation stands; decided by the number of finished episodes."""
+
+    ZERO_SHOT = "zero-shot"
+    ADAPT = "adapt"
+    FINAL = "final"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """Episodes of each phase, publishing rhythm and gate."""
+
+    zero_shot_episodes: int = 2
+    episodes: int = 24
+    final_episodes: int = 5
+    publish_every: int = 250
+    gate_ratio: float = 0.9
+    episode_steps: int = 250
+    updates_per_turn: int = 50
+
+
+def phase_after(episodes: int, config: SessionConfig) -> Phase:
+    """The phase once ``episodes`` episodes are finished."""
+    if episodes >= config.episodes:
+        return Phase.DONE
+    if episodes >= config.episodes - config.final_episodes:
+        return Phase.FINAL
+    return Phase.ADAPT if episodes >= config.zero_shot_episodes else Phase.ZERO_SHOT
+
+
+Publish = Callable[[Tensor, float, dict[str, float]], int]
+"""(actor, exploration scale, evaluation) → the version it was published as."""
+
+
+class Session:
+    """Drives one learner. Call :meth:`push` with rows and :meth:`turn` whenever there is time."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        model: WorldModel,
+        space: Space,
+        assembler: Assembler,
+        publish: Publish,
+        config: SessionConfig,
+    ) -> None:
+        self.episodes: list[Episode] = []
+        self.held_back = 0
+        self._learner = learner
+        self._model = model
+        self._space = space
+        self._assembler = assembler
+        self._publish = publish
+        self._config = config
+        self._snapshots = Snapshots()
+        self._starts: list[Tensor] = []
+        self._published_at = 0
+        self._phase = Phase.ZERO_SHOT
+
+    @property
+    def phase(self) -> Phase:
+        """Where the adaptation stands."""
+        return self._phase
+
+    @property
+    def version(self) -> int:
+        """The newest published version."""
+        return self._snapshots.latest.version
+
+    def begin(self) -> None:
+        """Publish the present actor; on a fresh session that is the zero-shot policy.
+
+        Call once, after the rows already stored were pushed.
+        """
+        self._phase = phase_after(len(self.episodes), self._config)
+        exploration = 1.0 if self._phase is Phase.ADAPT else 0.0
+        self._send(self._learner.state.actor, exploration, math.nan)
+
+    def push(self, rows: Rows) -> list[Episode]:
+        """Take rows in order; returns the episodes that ended."""
+        starts = rows[(rows["mode"] == Mode.RUN) & (rows["step"] == 0)]["obs"]
+        self._starts.extend(torch.from_numpy(np.array(starts, dtype=np.float32)))
+        transitions, ended = self._assembler.push(rows)
+        self._learner.observe(transitions)
+        for episode in ended:
+            self.episodes.append(episode)
+            self._snapshots.measured(episode.main_version, episode.total)
+        return ended
+
+    def turn(self) -> bool:
+        """Do the next piece of work; False if there is nothing to do."""
+        following = phase_after(len(self.episodes), self._config)
+        if following is not self._phase:
+            self._enter(following)
+            return True
+        if self._learner.due_for_adaptation:
+            self._learner.adapt()
+            return True
+        owed = self._learner.updates_owed
+        if owed > 0:
+            self._learner.train(min(owed, self._config.updates_per_turn))
+            return True
+        return self._phase is Phase.ADAPT and self._offer()
+
+    def _enter(self, phase: Phase) -> None:
+        """Exploring begins with ADAPT; FINAL goes back to the best snapshot, without exploring."""
+        self._phase = phase
+        if phase is Phase.ADAPT:
+            self._send(self._learner.state.actor, 1.0, self._imagine(self._learner.state.actor))
+        if phase is Phase.FINAL:
+            actors = self._snapshots.actors()
+            self._snapshots.reimagine({v: self._imagine(actor) for v, actor in actors.items()})
+            best = self._snapshots.best()
+            self._send(best.actor, 0.0, best.imagined)
+
+    def _offer(self) -> bool:
+        """Publish the present actor if it is new enough and not expected to be worse."""
+        online = self._learner.online.added
+        if online - self._published_at < self._config.publish_every:
+            return False
+        self._published_at = online
+        candidate = self._imagine(self._learner.state.actor)
+        incumbent = self._imagine(self._snapshots.latest.actor)
+        if candidate < self._config.gate_ratio * incumbent:
+            self.held_back += 1
+        else:
+            self._send(self._learner.state.actor, 1.0, candidate)
+        return True
+
+    def _imagine(self, actor: Tensor) -> float:
+        starts = torch.stack(self._starts[-8:])
+        return imagined_return(
+            self._model, self._learner.model_state, self._space, actor, starts,
+            self._config.episode_steps,
+        )  # fmt: skip
+
+    def _send(self, actor: Tensor, exploration: float, imagined: float) -> None:
+        evaluation = {"online_steps": float(self._learner.online.added)}
+        if math.isfinite(imagined):
+            evaluation["imagined_return"] = imagined
+        version = self._publish(actor, exploration, evaluation)
+        self._snapshots.add(Snapshot(version, actor, imagined))

@@ -1,0 +1,188 @@
+"""``wombet-offboard source``: learn the source task, then its world model."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from offboard.progress import bar
+from offboard.replay import Batch, Replay, join
+from offboard.rollout import ENV_ID, Env, actor_policy, make_env, mean_return, step_env
+from offboard.run_dir import RunDir, existing_run, open_run, pack, unpack
+from offboard.sac import Sac, SacConfig, SacState
+from offboard.statistics import spearman
+from offboard.task_setup import TaskSetup, load_task
+from offboard.train_online import OnlineConfig, TrainState, fresh_start, train_online
+from offboard.world_model import ModelConfig, ModelState, WorldModel
+
+JUDGE_EPISODES = 20
+JUDGE_SEED = 50_000
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Recipe of the source stage; LEARNING.md § 5.2."""
+
+    robot: Path
+    task: str
+    seed: int = 0
+    body: str = "nominal"
+    env_id: str = ENV_ID
+    model_steps: int = 3_000
+    holdout_steps: int = 1_500
+    sac: SacConfig = field(default_factory=SacConfig)
+    online: OnlineConfig = field(default_factory=OnlineConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+
+
+class Source(NamedTuple):
+    """What later stages take from a finished source run."""
+
+    sac: SacState
+    model: ModelState
+    replay: Batch
+    starts: Tensor
+    result: dict[str, Any]
+    config: dict[str, Any]
+
+
+def run_source(config: SourceConfig, out: Path) -> dict[str, Any]:
+    """Train, fit, measure; resume from the last checkpoint if there is one.
+
+    Raises:
+        StoreError: ``out`` holds a run with another configuration.
+        ConfigError: the robot or task is wrong.
+    """
+    run = open_run(out, config)
+    if run.result is not None:
+        return run.result
+    setup = load_task(config.robot, config.task)
+    trained = _train_policy(config, setup, run)
+    began = time.monotonic()
+    model, state = _fit_model(config, setup, trained.replay.all(), run)
+    env = make_env(config.robot, config.task, config.body, config.env_id)
+    sac = setup.sac(config.sac)
+    expert = mean_return(
+        env, actor_policy(sac.actor_space, trained.best.actor), JUDGE_EPISODES, JUDGE_SEED
+    )
+    quality = _model_quality(config, env, sac, trained.best, model, state, run)
+    _save(run, trained, state, env)
+    return run.finish(
+        {
+            "env_steps": trained.step,
+            "wall_s": round(trained.wall_s + time.monotonic() - began, 1),
+            "expert_return": expert,
+            **quality,
+        }
+    )
+
+
+def load_source(path: Path) -> Source:
+    """A finished source run. Raises StoreError if it is missing or unfinished."""
+    run = existing_run(path)
+    tensors = run.load("source")
+    return Source(
+        unpack("sac", SacState, tensors),
+        unpack("model", ModelState, tensors),
+        unpack("replay", Batch, tensors),
+        tensors["starts"],
+        run.result or {},
+        run.config,
+    )
+
+
+def _train_policy(config: SourceConfig, setup: TaskSetup, run: RunDir) -> TrainState:
+    sac = setup.sac(config.sac)
+    env, judge_env = (
+        make_env(config.robot, config.task, config.body, config.env_id) for _ in range(2)
+    )
+    state = _resume(config, setup, sac, run)
+    with bar("source policy", config.online.env_steps) as progress:
+
+        def on_step(train: TrainState) -> None:
+            progress(train.step, f"return {train.latest:.0f}, best {train.best_return:.0f}")
+            if train.step % config.online.evaluate_every == 0:
+                run.log(stage="source", step=train.step, episode_return=train.latest)
+                run.save("training", train.tensors())
+
+        return train_online(env, judge_env, sac, state, config.online, config.seed, on_step)
+
+
+def _resume(config: SourceConfig, setup: TaskSetup, sac: Sac, run: RunDir) -> TrainState:
+    replay = Replay(setup.layout.size, setup.layout.action_size, config.online.env_steps)
+    if run.has("training"):
+        return TrainState.from_tensors(run.load("training"), replay)
+    return fresh_start(sac.initial(config.seed), replay, config.seed)
+
+
+def _fit_model(
+    config: SourceConfig, setup: TaskSetup, data: Batch, run: RunDir
+) -> tuple[WorldModel, ModelState]:
+    model = setup.world_model(config.model)
+    generator = torch.Generator().manual_seed(config.seed)
+    with bar("world model", config.model_steps) as progress:
+        state = model.fit(
+            model.initial(data, config.seed),
+            data,
+            config.model_steps,
+            generator,
+            lambda step: progress(step, f"{config.model.members} members"),
+        )
+    run.log(stage="model", steps=int(state.step), nmse_train=model.nmse(state, data))
+    return model, state
+
+
+def _model_quality(
+    config: SourceConfig,
+    env: Env,
+    sac: Sac,
+    best: SacState,
+    model: WorldModel,
+    state: ModelState,
+    run: RunDir,
+) -> dict[str, Any]:
+    """Error and its rank correlation with disagreement on fresh, partly random, source steps."""
+    held = _holdout(env, sac, best, config.holdout_steps, config.seed)
+    error = model.squared_error(state, held)
+    spread = model.disagreement(state, held.obs, held.applied)
+    run.save("uncertainty", {"error": error, "disagreement": spread})
+    return {
+        "model_nmse": model.nmse(state, held),
+        "uncertainty_error_spearman": spearman(spread, error),
+    }
+
+
+def _holdout(env: Env, sac: Sac, best: SacState, steps: int, seed: int) -> Batch:
+    """Transitions never trained on; each episode mixes in its own share of random actions."""
+    rng = np.random.default_rng(seed + 1)
+    policy = actor_policy(sac.actor_space, best.actor, torch.Generator().manual_seed(seed + 1))
+    obs, _ = env.reset(seed=seed + 1)
+    share, parts = 0.0, []
+    for _ in range(steps):
+        random = rng.uniform(-1.0, 1.0, sac.action_size).astype(np.float32)
+        action = random if rng.uniform() < share else policy(obs)
+        transition, obs, over = step_env(env, obs, action)
+        parts.append(transition)
+        if over:
+            obs, _ = env.reset()
+            share = float(rng.uniform())
+    return join(parts)
+
+
+def _save(run: RunDir, trained: TrainState, state: ModelState, env: Env) -> None:
+    starts = [torch.from_numpy(env.reset(seed=JUDGE_SEED + i)[0]) for i in range(64)]
+    run.save(
+        "source",
+        {
+            **pack("sac", trained.best),
+            **pack("model", state),
+            **pack("replay", trained.replay.all()),
+            "starts": torch.stack(starts),
+        },
+    )

@@ -1,0 +1,41 @@
+"""What every stage derives from a robot file and a task name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from offboard.sac import Sac, SacConfig
+from offboard.world_model import ModelConfig, WorldModel
+from protocol.observation import Layout
+from protocol.robot_spec import RobotSpec, load_robot_spec
+from protocol.tasks import Judge, judge_for
+
+
+@dataclass(frozen=True)
+class TaskSetup:
+    """Robot, layout and judge of one task."""
+
+    spec: RobotSpec
+    task: str
+    layout: Layout
+    judge: Judge
+
+    @property
+    def discount(self) -> float:
+        """The task's discount per step, the one place it is written."""
+        return self.spec.task(self.task).discount
+
+    def sac(self, config: SacConfig) -> Sac:
+        """The learner's algorithm for this observation and action size."""
+        return Sac(self.layout.size, self.layout.action_size, self.discount, config)
+
+    def world_model(self, config: ModelConfig) -> WorldModel:
+        """The ensemble for this observation and task."""
+        return WorldModel(self.layout, self.judge, config)
+
+
+def load_task(robot: Path, task: str) -> TaskSetup:
+    """Read the robot file. Raises ConfigError for a bad file or an unknown task."""
+    spec = load_robot_spec(robot)
+    return TaskSetup(spec, task, Layout(spec), judge_for(spec, spec.task(task)))

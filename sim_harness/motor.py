@@ -1,0 +1,46 @@
+"""A geared DC motor behind a current regulator: the torque a commanded current gives. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from protocol.robot_spec import Body
+
+
+class Motor(NamedTuple):
+    """Constants at the output shaft, gear included."""
+
+    torque_constant_nm_a: float
+    resistance_ohm: float
+    supply_v: float
+    current_max_a: float
+
+
+def motor_of(body: Body) -> Motor:
+    """The motor of a plant body."""
+    return Motor(
+        torque_constant_nm_a=body.motor_torque_constant_nm_a,
+        resistance_ohm=body.motor_resistance_ohm,
+        supply_v=body.supply_v,
+        current_max_a=body.motor_current_max_a,
+    )
+
+
+def torque_nm(motor: Motor, current_a: float, velocity_rad_s: float) -> float:
+    """Electromagnetic torque at the output shaft; friction is the plant's business.
+
+    The regulator delivers ``kt * I`` as long as the supply can drive that current against the back
+    EMF: ``tau = clip(kt I, kt/R (-V - kt w), kt/R (V - kt w))``.
+
+    Args:
+        motor: its constants.
+        current_a: commanded current; clipped to the motor's maximum.
+        velocity_rad_s: of the output shaft.
+
+    Source: LEARNING.md § 5.1; constants Rhoban bam, params/xl330/m1.
+    """
+    kt, resistance, supply, limit = motor
+    torque = kt * min(max(current_a, -limit), limit)
+    back_emf = kt * velocity_rad_s
+    slope = kt / resistance
+    return min(max(torque, slope * (-supply - back_emf)), slope * (supply - back_emf))

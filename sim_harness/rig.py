@@ -1,0 +1,65 @@
+"""The whole rig in simulated time: physics under the firmware, bytes on top. No clock, no I/O."""
+
+from __future__ import annotations
+
+from protocol.robot_spec import RobotSpec
+from sim_harness.firmware import Firmware, Reply
+from sim_harness.node import Reading
+from sim_harness.plant import Plant
+
+TEMPERATURE_C = 30.0
+
+
+class Rig:
+    """Couples nodes and physics; time starts at zero and only :meth:`advance` moves it."""
+
+    def __init__(self, spec: RobotSpec, body: str, plant: Plant, firmware: Firmware) -> None:
+        self._joints = spec.joints
+        self._supply_v = spec.body(body).supply_v
+        self._plant = plant
+        self._firmware = firmware
+        self._step_ns = 1_000_000_000 // spec.plant.physics_hz
+        self._sent: list[float] = [0.0] * len(spec.actuated)
+        self.time_ns = 0
+
+    def advance(self, until_ns: int) -> None:
+        """Run every whole physics step that ends at or before ``until_ns``."""
+        while self.time_ns + self._step_ns <= until_ns:
+            self._drive(self.time_ns)
+            self._plant.advance(1)
+            self.time_ns += self._step_ns
+
+    def receive(self, data: bytes, now_ns: int) -> list[Reply]:
+        """Bytes from the host at ``now_ns``, which must not be before ``time_ns``."""
+        self._firmware.sense(self._readings())
+        return self._firmware.receive(data, now_ns)
+
+    def _drive(self, now_ns: int) -> None:
+        """Pass the nodes' currents on to the motors when they change."""
+        asked = self._firmware.currents_a(now_ns)
+        currents = [
+            joint.sign * current
+            for joint, current in zip(self._joints, asked, strict=True)
+            if joint.actuated
+        ]
+        if currents != self._sent:
+            self._plant.command_current_a(currents)
+            self._sent = currents
+
+    def _readings(self) -> list[Reading]:
+        flowing = iter(self._plant.current_a())
+        return [
+            Reading(
+                counts=counts,
+                velocity_rad_s=joint.sign * joint.gear * velocity,
+                current_a=joint.sign * next(flowing) if joint.actuated else 0.0,
+                voltage_v=self._supply_v,
+                temperature_c=TEMPERATURE_C,
+            )
+            for joint, counts, velocity in zip(
+                self._joints,
+                self._plant.encoder_counts(),
+                self._plant.velocity_rad_s(),
+                strict=True,
+            )
+        ]
