@@ -1,8 +1,12 @@
-"""``wombet-offboard``: the composition root of the training server."""
+"""wombet-offboard: the training server.
+
+source → generate → serve is the order of a run; keys come first, expert is the yardstick.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,36 +14,83 @@ import torch
 import tyro
 from rich.console import Console
 
+from offboard.demo.run import DemoConfig, run_demo
+from offboard.keys import enrol_robot, init_server, list_robots, revoke_robot
 from offboard.stages.expert import ExpertConfig, run_expert
 from offboard.stages.generate import OfflineConfig, run_generate
+from offboard.stages.serve import ServeConfig, run_serve
 from offboard.stages.source import SourceConfig, run_source
 from protocol.errors import WombetError
 
-Config = Annotated[Any, tyro.conf.arg(name="")]
 console = Console(stderr=True)
+_flat = tyro.conf.arg(name="")
 
 
-def source(config: Annotated[SourceConfig, tyro.conf.arg(name="")], out: Path) -> None:
+def source(config: Annotated[SourceConfig, _flat], out: Path) -> None:
     """Learn the source task and its world-model ensemble."""
     _show("source", run_source(config, out))
 
 
-def generate(config: Annotated[OfflineConfig, tyro.conf.arg(name="")], out: Path) -> None:
+def generate(config: Annotated[OfflineConfig, _flat], out: Path) -> None:
     """Generate offline data by penalised planning and keep what passes the dual filter."""
     _show("generate", run_generate(config, out))
 
 
-def expert(config: Annotated[ExpertConfig, tyro.conf.arg(name="")], out: Path) -> None:
+def expert(config: Annotated[ExpertConfig, _flat], out: Path) -> None:
     """Train the target's reference expert in simulation."""
     _show("expert", run_expert(config, out))
+
+
+def serve(config: Annotated[ServeConfig, _flat], out: Path) -> None:
+    """Ingest a robot's stream, fine-tune on it and publish better policies, until SIGTERM."""
+    _show("serve", run_serve(config, out))
+
+
+def demo(config: Annotated[DemoConfig, _flat], out: Path) -> None:
+    """The whole loop on this machine; exit 1 if it broke anywhere."""
+    reasons = run_demo(config, out)
+    for reason in reasons:
+        console.print(f"[bold red]the loop broke:[/] {reason}", highlight=False)
+    sys.exit(1 if reasons else 0)
+
+
+def keys_init(directory: Path) -> None:
+    """Make the server's keys in a new DIRECTORY: CURVE pair, TUF roles, empty key table."""
+    init_server(directory)
+    console.print(f"keys made in {directory}; keep *.secret and tuf/ to yourself")
+
+
+def keys_enrol(directory: Path, unit: str, state: Path) -> None:
+    """Let robot UNIT in and write its identity to STATE, to be carried to the robot."""
+    enrol_robot(directory, unit, state)
+    console.print(f"{unit} enrolled; carry {state} to it")
+
+
+def keys_revoke(directory: Path, unit: str) -> None:
+    """Shut robot UNIT out, on open connections too."""
+    revoke_robot(directory, unit)
+    console.print(f"{unit} revoked")
+
+
+def keys_list(directory: Path) -> None:
+    """Every key ever enrolled."""
+    for key in list_robots(directory):
+        console.print(f"{key.robot}  {'active' if key.active else 'revoked'}  {key.public}")
 
 
 def main() -> None:
     """Entry point; exit 2 for errors a user can mend."""
     torch.set_num_threads(1)
-    commands: dict[str, Any] = {"source": source, "generate": generate, "expert": expert}
+    app, keys = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
+    stages: list[Callable[..., None]] = [source, generate, expert, serve, demo]
+    for stage in stages:
+        app.command(stage)
+    ceremonies: list[Callable[..., None]] = [keys_init, keys_enrol, keys_revoke, keys_list]
+    for ceremony in ceremonies:
+        keys.command(ceremony, name=ceremony.__name__.removeprefix("keys_"))
+    app.command(keys, name="keys", help="Make and revoke keys.")
     try:
-        tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)
+        app.cli(prog="wombet-offboard", description=__doc__)
     except WombetError as error:
         console.print(f"[bold red]wombet-offboard:[/] {error}", highlight=False)
         sys.exit(2)
@@ -49,6 +100,7 @@ def _show(stage: str, result: dict[str, Any]) -> None:
     numbers = "  ".join(
         f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
         for key, value in result.items()
+        if not isinstance(value, list)
     )
     console.print(f"[bold]{stage}[/]  {numbers}", highlight=False)
 

@@ -58,8 +58,8 @@ def archive_episodes(
 def finished_episodes(batches: Iterable[Rows]) -> Iterator[Rows]:
     """Rows of one episode each, for every episode that is over.
 
-    An episode's rows are those of mode RUN with its number. It is over when a row says so or another
-    episode has begun; a tail that may still grow is left for the next time.
+    An episode's rows are those of mode RUN with its number. It is over when a row says so or
+    another episode has begun; a tail that may still grow is left for the next time.
     """
     parts: list[Rows] = []
     for rows in batches:
@@ -129,7 +129,7 @@ def _write(file: BinaryIO, rows: Rows, spec: RobotSpec, robot: str) -> None:
             sequence=int(row["tick"]) & 0xFFFFFFFF,
             data=msgspec.json.encode(_step(row, labels, joints)),
         )
-    writer.finish()
+    writer.finish()  # type: ignore[no-untyped-call]
 
 
 def _step(row: np.void, labels: list[str], joints: list[str]) -> dict[str, object]:

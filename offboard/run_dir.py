@@ -36,17 +36,17 @@ class RunDir:
     @property
     def result(self) -> dict[str, Any] | None:
         """The finished stage's result, or None."""
-        return _read_json(self.path / "result.json")
+        return _readto_json(self.path / "result.json")
 
     @property
     def config(self) -> dict[str, Any]:
         """The resolved configuration the run was started with."""
-        config: dict[str, Any] = (_read_json(self.path / "config.json") or {}).get("config", {})
+        config: dict[str, Any] = (_readto_json(self.path / "config.json") or {}).get("config", {})
         return config
 
     def finish(self, result: dict[str, Any]) -> dict[str, Any]:
         """Mark the stage complete."""
-        write_durably(self.path / "result.json", _json(result))
+        write_durably(self.path / "result.json", to_json(result))
         return result
 
     def log(self, **event: Any) -> None:
@@ -88,14 +88,14 @@ def open_run(path: Path, config: Any) -> RunDir:
     """
     path.mkdir(parents=True, exist_ok=True)
     resolved = _plain(asdict(config))
-    before = _read_json(path / "config.json")
+    before = _readto_json(path / "config.json")
     if before is not None and before["config"] != resolved:
         raise StoreError(
             f"{path} holds a run with another configuration; choose another --out or remove it"
         )
     if before is None:
         content = {"config": resolved, "commit": commit()}
-        write_durably(path / "config.json", _json(content))
+        write_durably(path / "config.json", to_json(content))
     return RunDir(path)
 
 
@@ -136,7 +136,7 @@ def unpack(prefix: str, kind: type[T], tensors: dict[str, Tensor]) -> T:
     return state
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _readto_json(path: Path) -> dict[str, Any] | None:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -146,7 +146,8 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _json(content: dict[str, Any]) -> bytes:
+def to_json(content: dict[str, Any]) -> bytes:
+    """Indented JSON; paths become strings and numbers that are not finite become null."""
     return (json.dumps(_plain(content), indent=2) + "\n").encode()
 
 
