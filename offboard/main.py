@@ -87,7 +87,7 @@ def main() -> None:
         app.command(stage)
     ceremonies: list[Callable[..., None]] = [keys_init, keys_enrol, keys_revoke, keys_list]
     for ceremony in ceremonies:
-        keys.command(ceremony, name=ceremony.__name__.removeprefix("keys_"))
+        keys.command(name=ceremony.__name__.removeprefix("keys_"))(ceremony)
     app.command(keys, name="keys", help="Make and revoke keys.")
     try:
         app.cli(prog="wombet-offboard", description=__doc__)
