@@ -2,7 +2,7 @@
 
 Frozen, strict (an unknown key is an error) and without defaults for safety numbers. ``digest()``
 names the contract a policy was trained against; the ``plant`` tables describe the simulated body
-and are left out of it, because a robot does not know its payload (ADR 0002).
+and are left out of it, because a robot does not know its payload (ADR 1).
 """
 
 from __future__ import annotations
