@@ -65,13 +65,12 @@ class Assembler:
         batch = self._judged(here, there)
         for row, reward in zip(here, batch.reward.tolist(), strict=True):
             self._count(row, reward)
-        fresh = joined[1:] if len(joined) > len(rows) else joined
-        ended = fresh[fresh["end"] != End.RUNNING]
+        ended = rows[rows["end"] != End.RUNNING]
         return batch, [self._close(row) for row in ended if int(row["episode"]) in self._open]
 
     def _judged(self, here: Rows, there: Rows) -> Batch:
         obs, applied, following = (
-            torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+            torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
             for values in (here["obs"], here["applied"], there["obs"])
         )
         outcome = self._judge(obs, applied, following)

@@ -90,10 +90,9 @@ class Door:
         with suppress(zmq.Again):
             self._socket.send_multipart([route, encode(message)], zmq.DONTWAIT)
 
-    def refuse(self, route: bytes, reason: str, answer: Refused | None = None) -> None:
-        """Count a refusal under ``reason`` and tell the robot."""
+    def _refuse(self, route: bytes, reason: str) -> None:
         self.refusals[reason] += 1
-        self.send(route, answer or Refused(reason=reason))
+        self.send(route, Refused(reason=reason))
 
     def _drain(self) -> Iterator[Arrival]:
         for _ in range(_DRAINED_MESSAGES):
@@ -103,9 +102,9 @@ class Door:
                 return
             robot = self._table.robot_of(_key(frames[0])) if frames else None
             if robot is None:
-                self.refuse(route.bytes, "key not enrolled")
+                self._refuse(route.bytes, "key not enrolled")
             elif len(frames) != 1:
-                self.refuse(route.bytes, "more than one frame")
+                self._refuse(route.bytes, "more than one frame")
             else:
                 yield Arrival(route.bytes, robot, frames[0].bytes)
 

@@ -31,7 +31,5 @@ def keep_mask(returns: Tensor, uncertainty: Tensor, config: FilterConfig) -> Ten
 
 def kept_transitions(trajectories: Trajectories, keep: Tensor) -> Batch:
     """All transitions of the kept trajectories (N, …), up to and including a termination."""
-    chosen = Batch(*(column[keep] for column in trajectories.steps))
-    ended = chosen.terminated.cumsum(1) - chosen.terminated  # > 0 after the terminal step
-    live = ended == 0.0
-    return Batch(*(column[live] for column in chosen))
+    chosen = trajectories.live & keep[:, None]
+    return Batch(*(column[chosen] for column in trajectories.steps))

@@ -6,13 +6,14 @@ Recipe: LEARNING.md § 5.3 ("relabel"), which reached 90 % of the expert in 2,00
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from offboard.replay import Batch, Replay, join
-from offboard.run_dir import pack, unpack
+from offboard.run_dir import entry, pack, unpack
 from offboard.sac import Sac, SacState
 from offboard.sampling import SamplingConfig, offline_fraction
 from offboard.world_model import ModelState, WorldModel
@@ -33,10 +34,13 @@ class FinetuneConfig:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the learner knows about the target so far; one row of its log."""
+    """What the learner knows about the target so far; one row of its log.
+
+    ``nmse`` is None until the adapted model was judged on target data.
+    """
 
     online: int
-    nmse: float
+    nmse: float | None
     offline_fraction: float
     relabelled: int
     updates: int
@@ -75,7 +79,7 @@ class Learner:
         self._relabelled = prior
         self._config = config
         self._generator = torch.Generator().manual_seed(seed)
-        self._nmse = float("inf")
+        self._nmse: float | None = None
         self._updates = 0
         self._adapted_at = 0
 
@@ -87,12 +91,15 @@ class Learner:
         )
 
     def observe(self, transitions: Batch) -> None:
-        """Take new target transitions; the model is judged on them before it may learn them."""
+        """Take new target transitions; the model is judged on them before it may learn them.
+
+        After a restart the first ``_adapted_at`` come a second time and judge nothing.
+        """
         if transitions.size == 0:
             return
-        if transitions.size >= 2 and self._adapted_at > 0:
+        if transitions.size >= 2 and 0 < self._adapted_at <= self.online.added:
             fresh = self._model.nmse(self.model_state, transitions)
-            self._nmse = fresh if self._nmse == float("inf") else 0.8 * self._nmse + 0.2 * fresh
+            self._nmse = fresh if self._nmse is None else 0.8 * self._nmse + 0.2 * fresh
         self.online.add(transitions)
 
     def warm_up(self) -> None:
@@ -103,7 +110,8 @@ class Learner:
 
     def tensors(self) -> dict[str, Tensor]:
         """A checkpoint of what was learned; the experience itself lies in the episode store."""
-        counts = [self._updates, self._adapted_at, self._nmse]
+        nmse = math.nan if self._nmse is None else self._nmse
+        counts = [self._updates, self._adapted_at, nmse]
         return {
             **pack("sac", self.state),
             **pack("model", self.model_state),
@@ -114,8 +122,9 @@ class Learner:
         """Take up a checkpoint. Raises StoreError if it is not one."""
         self.state = unpack("sac", SacState, tensors)
         self.model_state = unpack("model", ModelState, tensors)
-        updates, adapted_at, self._nmse = tensors["counts"].tolist()
+        updates, adapted_at, nmse = entry(tensors, "counts").tolist()
         self._updates, self._adapted_at = int(updates), int(adapted_at)
+        self._nmse = None if math.isnan(nmse) else nmse
         self._relabel()
 
     @property
@@ -165,6 +174,6 @@ class Learner:
         return join((self._relabelled.take(index), fresh))
 
     def _fraction(self) -> float:
-        if self._adapted_at == 0:
-            return 0.0
+        if self._nmse is None:
+            return 0.0  # no trust without evidence
         return offline_fraction(self.online.added, self._nmse, self._config.sampling)

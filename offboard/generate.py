@@ -35,9 +35,16 @@ class Trajectories(NamedTuple):
         return self.steps.reward.sum(1)
 
     @property
+    def live(self) -> Tensor:
+        """(M, T) bool: the steps up to and including a termination."""
+        ended = self.steps.terminated.cumsum(1) - self.steps.terminated  # > 0 after the terminal
+        return ended == 0.0
+
+    @property
     def uncertainty(self) -> Tensor:
-        """(M,) mean disagreement."""
-        return self.disagreement.mean(1)
+        """(M,) mean disagreement of the live steps."""
+        live = self.live
+        return (live * self.disagreement).sum(1) / live.sum(1)
 
 
 @torch.no_grad()

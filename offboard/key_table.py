@@ -43,11 +43,10 @@ def write_key_table(path: Path, keys: list[RobotKey]) -> None:
     write_durably(path, msgspec.json.format(msgspec.json.encode(keys), indent=1))
 
 
-def checked_name(robot: str) -> str:
-    """``robot`` if it can name a robot. Raises ConfigError."""
+def check_robot_name(robot: str) -> None:
+    """Raises ConfigError if ``robot`` cannot name a robot; names become folders."""
     if not re.fullmatch(ROBOT_NAME, robot):
         raise ConfigError(f"robot name {robot!r} must be lower case, as in furuta-01")
-    return robot
 
 
 class KeyTable:

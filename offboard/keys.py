@@ -24,7 +24,7 @@ from securesystemslib.signer import CryptoSigner
 from offboard.durable_file import create_durably, sync_directory
 from offboard.key_table import (
     RobotKey,
-    checked_name,
+    check_robot_name,
     read_key_table,
     write_key_table,
 )
@@ -92,8 +92,9 @@ def enrol_robot(directory: Path, robot: str, state: Path) -> RobotKey:
         ConfigError: the name is taken or malformed, or ``state`` holds an identity already.
         StoreError: a file cannot be written.
     """
+    check_robot_name(robot)
     table = read_key_table(directory / TABLE_FILE)
-    if any(key.robot == checked_name(robot) and key.active for key in table):
+    if any(key.robot == robot and key.active for key in table):
         raise ConfigError(f"{robot} is enrolled; revoke its key first")
     _make_private(state / "keys", f"enrol {robot}")
     _make_private(state / "tuf", f"enrol {robot}")

@@ -64,9 +64,9 @@ class Replay:
 
     def add(self, batch: Batch) -> None:
         """Append transitions, overwriting the oldest when full."""
-        index = (self._added + torch.arange(batch.size)) % self._capacity
+        index = (self._added + torch.arange(batch.size))[-self._capacity :] % self._capacity
         for column, values in zip(self._store, batch, strict=True):
-            column[index] = values
+            column[index] = values[-self._capacity :]
         self._added += batch.size
 
     def all(self) -> Batch:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -36,12 +37,12 @@ class RunDir:
     @property
     def result(self) -> dict[str, Any] | None:
         """The finished stage's result, or None."""
-        return _readto_json(self.path / "result.json")
+        return _read_json(self.path / "result.json")
 
     @property
     def config(self) -> dict[str, Any]:
         """The resolved configuration the run was started with."""
-        config: dict[str, Any] = (_readto_json(self.path / "config.json") or {}).get("config", {})
+        config: dict[str, Any] = (_read_json(self.path / "config.json") or {}).get("config", {})
         return config
 
     def finish(self, result: dict[str, Any]) -> dict[str, Any]:
@@ -61,6 +62,12 @@ class RunDir:
             return []
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
         return [json.loads(line) for line in lines]
+
+    def cut_torn_line(self) -> None:
+        """Drop a last line that a crash cut short, so that the next one is not glued to it."""
+        path = self.path / "metrics.jsonl"
+        if path.exists():
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
 
     def save(self, name: str, tensors: dict[str, Tensor]) -> None:
         """Write ``name``.safetensors."""
@@ -88,15 +95,16 @@ def open_run(path: Path, config: Any) -> RunDir:
     """
     path.mkdir(parents=True, exist_ok=True)
     resolved = _plain(asdict(config))
-    before = _readto_json(path / "config.json")
-    if before is not None and before["config"] != resolved:
+    run = RunDir(path)
+    if not (path / "config.json").exists():
+        content = {"config": resolved, "commit": commit()}
+        write_durably(path / "config.json", to_json(content))
+    elif run.config != resolved:
         raise StoreError(
             f"{path} holds a run with another configuration; choose another --out or remove it"
         )
-    if before is None:
-        content = {"config": resolved, "commit": commit()}
-        write_durably(path / "config.json", to_json(content))
-    return RunDir(path)
+    run.cut_torn_line()
+    return run
 
 
 def existing_run(path: Path) -> RunDir:
@@ -129,16 +137,23 @@ def pack(prefix: str, state: tuple[Tensor, ...]) -> dict[str, Tensor]:
 def unpack(prefix: str, kind: type[T], tensors: dict[str, Tensor]) -> T:
     """The inverse of :func:`pack`. Raises StoreError naming a missing entry."""
     fields: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
-    try:
-        state: T = kind._make(tensors[f"{prefix}.{name}"] for name in fields)  # type: ignore[attr-defined]
-    except KeyError as error:
-        raise StoreError(f"checkpoint lacks {error}") from error
+    state: T = kind._make(entry(tensors, f"{prefix}.{name}") for name in fields)  # type: ignore[attr-defined]
     return state
 
 
-def _readto_json(path: Path) -> dict[str, Any] | None:
+def entry(tensors: dict[str, Tensor], name: str) -> Tensor:
+    """One entry of a checkpoint. Raises StoreError naming it if it is missing."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return tensors[name]
+    except KeyError as error:
+        raise StoreError(f"checkpoint lacks {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("not a JSON object")
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

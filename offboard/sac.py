@@ -17,6 +17,7 @@ from offboard.compiled import compiled
 from offboard.networks import act_with_log_prob, actor_space, critic, critic_space
 from offboard.parameters import Adam, Space
 from offboard.replay import Batch
+from protocol.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,16 @@ class Sac:
         )
 
     def restart(self, actor: Tensor, critic: Tensor, alpha: float | None = None) -> SacState:
-        """Given networks with fresh optimiser state: the warm start of a new task."""
+        """Given networks with fresh optimiser state: the warm start of a new task.
+
+        Raises:
+            ConfigError: the networks are of another size.
+        """
+        if (actor.numel(), critic.numel()) != (self.actor_space.size, self.critic_space.size):
+            raise ConfigError(
+                "the warm start has networks of another size; "
+                "use the --sac.width and --sac.critics it was trained with"
+            )
         start = self.config.alpha_start if alpha is None else alpha
         log_alpha = torch.tensor([start]).log()
         zeros = torch.zeros_like

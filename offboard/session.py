@@ -94,13 +94,26 @@ class Session:
         return self._snapshots.latest.version
 
     def begin(self) -> None:
-        """Publish the present actor; on a fresh session that is the zero-shot policy.
+        """Publish the present actor, or the best one if adaptation is over already.
 
-        Call once, after the rows already stored were pushed.
+        On a fresh session that is the zero-shot policy. Call once, after :meth:`restore` and after
+        the rows already stored were pushed.
         """
         self._phase = phase_after(len(self.episodes), self._config)
-        exploration = 1.0 if self._phase is Phase.ADAPT else 0.0
-        self._send(self._learner.state.actor, exploration, math.nan)
+        if self._phase in (Phase.FINAL, Phase.DONE) and len(self._snapshots):
+            self._send_best()
+        else:
+            exploration = 1.0 if self._phase is Phase.ADAPT else 0.0
+            self._send(self._learner.state.actor, exploration, math.nan)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """A checkpoint of learner and published actors."""
+        return {**self._learner.tensors(), **self._snapshots.tensors()}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take up a checkpoint. Raises StoreError if it is not one."""
+        self._learner.restore(tensors)
+        self._snapshots.restore(tensors)
 
     def push(self, rows: Rows) -> list[Episode]:
         """Take rows in order; returns the episodes that ended."""
@@ -110,7 +123,8 @@ class Session:
         self._learner.observe(transitions)
         for episode in ended:
             self.episodes.append(episode)
-            self._snapshots.measured(episode.main_version, episode.total)
+            if episode.whole:
+                self._snapshots.measured(episode.main_version, episode.total)
         return ended
 
     def turn(self) -> bool:
@@ -134,26 +148,35 @@ class Session:
         if phase is Phase.ADAPT:
             self._send(self._learner.state.actor, 1.0, self._imagine(self._learner.state.actor))
         if phase is Phase.FINAL:
-            actors = self._snapshots.actors()
-            self._snapshots.reimagine({v: self._imagine(actor) for v, actor in actors.items()})
-            best = self._snapshots.best()
-            self._send(best.actor, 0.0, best.imagined)
+            self._send_best()
+
+    def _send_best(self) -> None:
+        actors = self._snapshots.actors()
+        self._snapshots.reimagine({v: self._imagine(actor) for v, actor in actors.items()})
+        best = self._snapshots.best()
+        self._send(best.actor, 0.0, best.imagined)
 
     def _offer(self) -> bool:
-        """Publish the present actor if it is new enough and not expected to be worse."""
+        """Publish the present actor if it is new enough and not expected to be worse.
+
+        One that has diverged expects NaN, which is never enough.
+        """
         online = self._learner.online.added
         if online - self._published_at < self._config.publish_every:
             return False
         self._published_at = online
         candidate = self._imagine(self._learner.state.actor)
         incumbent = self._imagine(self._snapshots.latest.actor)
-        if candidate < self._config.gate_ratio * incumbent:
-            self.held_back += 1
-        else:
+        if candidate >= self._config.gate_ratio * incumbent:
             self._send(self._learner.state.actor, 1.0, candidate)
+        else:
+            self.held_back += 1
         return True
 
     def _imagine(self, actor: Tensor) -> float:
+        """Expected return from the last start states; NaN if gaps swallowed all of them."""
+        if not self._starts:
+            return math.nan
         starts = torch.stack(self._starts[-8:])
         return imagined_return(
             self._model, self._learner.model_state, self._space, actor, starts,

@@ -6,6 +6,7 @@ the robot then measures decides which snapshot is kept as the best.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 from offboard.networks import act
 from offboard.parameters import Space
 from offboard.world_model import ModelState, WorldModel
+
+_PREFIX = "snapshot."
 
 
 @torch.no_grad()
@@ -55,6 +58,9 @@ class Snapshots:
     def __init__(self) -> None:
         self._all: dict[int, Snapshot] = {}
 
+    def __len__(self) -> int:
+        return len(self._all)
+
     def add(self, snapshot: Snapshot) -> None:
         """Remember a published actor."""
         self._all[snapshot.version] = snapshot
@@ -82,3 +88,13 @@ class Snapshots:
     def actors(self) -> dict[int, Tensor]:
         """Actors by version."""
         return {version: snapshot.actor for version, snapshot in self._all.items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """A checkpoint of the actors; what was measured with them lies in the episode store."""
+        return {f"{_PREFIX}{version}": actor for version, actor in self.actors().items()}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take up the snapshots of a checkpoint, unmeasured and with no expectation."""
+        for name, actor in tensors.items():
+            if name.startswith(_PREFIX):
+                self.add(Snapshot(int(name.removeprefix(_PREFIX)), actor, math.nan))

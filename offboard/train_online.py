@@ -13,7 +13,7 @@ from torch import Tensor
 
 from offboard.replay import Batch, Replay
 from offboard.rollout import Env, actor_policy, mean_return, step_env
-from offboard.run_dir import pack, unpack
+from offboard.run_dir import entry, pack, unpack
 from offboard.sac import Sac, SacState
 
 
@@ -57,8 +57,8 @@ class TrainState:
         """Resume; fills the empty ``replay``. Raises StoreError for a foreign checkpoint."""
         replay.add(unpack("replay", Batch, tensors))
         generator = torch.Generator()
-        generator.set_state(tensors["generator"])
-        step, latest, best_return, wall_s = tensors["numbers"].tolist()
+        generator.set_state(entry(tensors, "generator"))
+        step, latest, best_return, wall_s = entry(tensors, "numbers").tolist()
         sac, best = unpack("sac", SacState, tensors), unpack("best", SacState, tensors)
         return TrainState(sac, best, replay, generator, int(step), latest, best_return, wall_s)
 

@@ -126,11 +126,6 @@ class WorldModel:
         """
         return self._forward(self.space.view(state.weights), state, obs, applied)
 
-    def means(self, state: ModelState, obs: Tensor, applied: Tensor) -> Tensor:
-        """Next observation by each member: (B, O), (B, A) → (K, B, O)."""
-        mean, _ = self.predict(state, obs, applied)
-        return self._next(state, obs, applied, mean)
-
     def disagreement(self, state: ModelState, obs: Tensor, applied: Tensor) -> Tensor:
         """Epistemic uncertainty (B,): RMS over changes of the members' standard deviation."""
         mean, _ = self.predict(state, obs, applied)

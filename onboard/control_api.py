@@ -39,11 +39,21 @@ class Clear(_Request, frozen=True, tag="clear"):
 
 
 class Offer(_Request, frozen=True, tag="offer"):
-    """The agent offers a bundle whose signature it verified; files lie in ``directory``."""
+    """The agent offers a bundle whose signature it verified.
+
+    ``directory`` holds ``MANIFEST_FILE``, ``GRAPH_FILE`` and ``WEIGHTS_FILE``. ``ok`` means taken,
+    or active already; what becomes of it follows as a :class:`PolicyEvent`. Not ``ok`` with a
+    detail that starts with ``BUSY``: another bundle is staged or on probation, ask again later.
+    """
 
     version: Small
     directory: Annotated[str, Meta(max_length=4096)]
 
+
+MANIFEST_FILE, GRAPH_FILE, WEIGHTS_FILE = "manifest.json", "graph.onnx", "weights.safetensors"
+BUSY = "busy"
+RING_FILE, SOCKET_FILE = "ring", "control.sock"
+"""Where control's ring and socket lie in the runtime directory."""
 
 Request = GetStatus | Start | Stop | Estop | Clear | Offer
 
@@ -97,8 +107,8 @@ class Done(_Request, frozen=True, tag="done"):
 
 Reply = Status | Done
 
-_requests = msgspec.msgpack.Decoder(Request)
-_replies = msgspec.msgpack.Decoder(Reply)
+_requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
 
 
 def decode_request(data: bytes) -> Request:

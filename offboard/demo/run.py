@@ -145,7 +145,7 @@ def _start(config: DemoConfig, out: Path, onboard: _Onboard, children: Family) -
     )  # fmt: skip
     children.wait_for("serial port", onboard.port.exists, 30.0)
     children.wait_for("server", lambda: read_status(out / "serve") is not None, 240.0)
-    children.start("onboard", *onboard.arguments("run"), "--server", config.endpoint)
+    children.start("onboard", *onboard.run_arguments())
     children.wait_for("first policy on the robot", onboard.has_policy, 60.0)
     onboard.command("start")
 
@@ -155,18 +155,18 @@ class _Onboard:
 
     def __init__(self, config: DemoConfig, out: Path, runtime: Path) -> None:
         self.port = runtime / "ttyRig"
-        self._options = (
-            "--robot", str(config.robot), "--task", config.task, "--port", str(self.port),
-            "--state", str(out / "robot"), "--runtime", str(runtime),
+        self._where = (
+            "--robot", str(config.robot), "--state", str(out / "robot"), "--runtime", str(runtime),
         )  # fmt: skip
+        self._run = ("--task", config.task, "--port", str(self.port), "--server", config.endpoint)
 
-    def arguments(self, verb: str) -> list[str]:
-        """Command line of ``wombet-onboard verb``."""
-        return ["wombet-onboard", verb, *self._options]
+    def run_arguments(self) -> list[str]:
+        """Command line of the supervisor."""
+        return [*self._arguments("run"), *self._run]
 
     def status(self) -> dict[str, Any] | None:
         """Status of the control process, or None if it does not answer."""
-        return ask(*self.arguments("status"), "--json")
+        return ask(*self._arguments("status"), "--json")
 
     def has_policy(self) -> bool:
         """Whether a policy is active and nothing moves yet."""
@@ -175,7 +175,10 @@ class _Onboard:
 
     def command(self, verb: str) -> None:
         """Start or stop. Raises ProcessError if the robot refuses."""
-        call(*self.arguments(verb))
+        call(*self._arguments(verb))
+
+    def _arguments(self, verb: str) -> list[str]:
+        return ["wombet-onboard", verb, *self._where]
 
 
 def _status(out: Path) -> ServeStatus:

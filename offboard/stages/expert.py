@@ -39,7 +39,7 @@ class ExpertConfig:
 
 
 def run_expert(config: ExpertConfig, out: Path) -> dict[str, Any]:
-    """Train and judge; also judge the source policy as it is, on the same start states.
+    """Train and judge, the source policy too; resume from the last checkpoint if there is one.
 
     Raises:
         StoreError: ``out`` holds another run, or the source stage is not finished.
@@ -52,19 +52,21 @@ def run_expert(config: ExpertConfig, out: Path) -> dict[str, Any]:
     env, judge_env = (
         make_env(config.robot, config.task, config.body, config.env_id) for _ in range(2)
     )
-    start = sac.restart(source.sac.actor, source.sac.critic)
     replay = Replay(setup.layout.size, setup.layout.action_size, config.online.env_steps)
+    if run.has("training"):
+        state = TrainState.from_tensors(run.load("training"), replay)
+    else:
+        start = sac.restart(source.sac.actor, source.sac.critic)
+        state = fresh_start(start, replay, config.seed)
     with bar(f"expert in {config.body}", config.online.env_steps) as progress:
 
         def on_step(train: TrainState) -> None:
             progress(train.step, f"return {train.latest:.0f}, best {train.best_return:.0f}")
             if train.step % config.online.evaluate_every == 0:
                 run.log(stage="expert", step=train.step, episode_return=train.latest)
+                run.save("training", train.tensors())
 
-        trained = train_online(
-            env, judge_env, sac, fresh_start(start, replay, config.seed),
-            config.online, config.seed, on_step,
-        )  # fmt: skip
+        trained = train_online(env, judge_env, sac, state, config.online, config.seed, on_step)
     run.save("expert", pack("sac", trained.best))
     returns = {
         name: mean_return(

@@ -136,29 +136,31 @@ def _open_session(
         config.seed,
     )
     learner.warm_up()
-    if run.has(CHECKPOINT):
-        learner.restore(run.load(CHECKPOINT))
 
     def announce(version: int) -> None:
         ingest.policy_version = version
-        run.save(CHECKPOINT, learner.tensors())
 
     exporter = Exporter(setup.spec, setup.task, sac.actor_space)
     publisher = Publisher(exporter, source.replay.obs, repository, announce, run)
     assembler = Assembler(setup.layout, setup.judge)
     session = Session(learner, model, sac.actor_space, assembler, publisher.publish, config.session)
+    if run.has(CHECKPOINT):
+        session.restore(run.load(CHECKPOINT))
     return session, learner
 
 
 def _learn(server: _Server, unit: str, run: RunDir, stop: threading.Event) -> None:
-    """The learner's loop: records first, then one piece of work, then the status."""
-    busy, shown_s = True, 0.0
+    """The learner's loop: records first, then one piece of work, then checkpoint and status."""
+    busy, shown_s, saved = True, 0.0, 0
     while not stop.is_set():
         with contextlib.suppress(queue.Empty):
             rows = server.arrivals.get(timeout=0.001 if busy else IDLE_S)
             for episode in server.session.push(rows):
                 run.log(event="episode", **vars(episode), **vars(server.learner.evidence))
         busy = server.session.turn()
+        if server.session.version != saved:
+            saved = server.session.version
+            run.save(CHECKPOINT, server.session.tensors())
         if time.monotonic() - shown_s > STATUS_EVERY_S:
             shown_s = time.monotonic()
             server.repository.renew()
@@ -174,7 +176,7 @@ def _show(server: _Server, unit: str, run: RunDir) -> None:
 def _finish(server: _Server, unit: str, run: RunDir) -> dict[str, Any]:
     """Last status, checkpoint and the account of records."""
     _show(server, unit, run)
-    run.save(CHECKPOINT, server.learner.tensors())
+    run.save(CHECKPOINT, server.session.tensors())
     account = server.store.account(unit)
     return run.finish(
         {

@@ -14,7 +14,7 @@ from torch import Tensor
 from offboard.progress import bar
 from offboard.replay import Batch, Replay, join
 from offboard.rollout import ENV_ID, Env, actor_policy, make_env, mean_return, step_env
-from offboard.run_dir import RunDir, existing_run, open_run, pack, unpack
+from offboard.run_dir import RunDir, entry, existing_run, open_run, pack, unpack
 from offboard.sac import Sac, SacConfig, SacState
 from offboard.statistics import spearman
 from offboard.task_setup import TaskSetup, load_task
@@ -91,7 +91,7 @@ def load_source(path: Path) -> Source:
         unpack("sac", SacState, tensors),
         unpack("model", ModelState, tensors),
         unpack("replay", Batch, tensors),
-        tensors["starts"],
+        entry(tensors, "starts"),
         run.result or {},
         run.config,
     )

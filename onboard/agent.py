@@ -1,0 +1,150 @@
+"""The agent: a best-effort process beside control. Ring → spool → server, and bundles back.
+
+It may be killed at any instant, and control or server may be away for days: nothing that reached
+the spool is lost, and everything goes on where it stopped. It never touches the motor bus.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+import zmq
+
+from onboard.bundle_fetcher import ServerFetcher
+from onboard.bundle_store import BundleStore
+from onboard.collector import Collector
+from onboard.control_api import RING_FILE, SOCKET_FILE
+from onboard.control_socket import ControlClient
+from onboard.courier import Courier
+from onboard.database import DamagedError
+from onboard.dealer import connect
+from onboard.event_log import EventLog
+from onboard.identity import load_identity
+from onboard.liaison import Liaison
+from onboard.ring import RingReader
+from onboard.spool import Spool, open_spool
+from onboard.uplink import Uplink
+from onboard.window import Window
+from protocol.errors import StoreError
+from protocol.robot_spec import RobotSpec
+from protocol.step_record import dtype_of
+
+SPOOL_FILE = "spool.sqlite"
+_STEP_MS = 50
+_DRAIN_MIN_S, _DRAIN_MAX_S = 0.5, 2.0
+_CONTROL_ANSWER_S = 0.5
+_REOPEN_S = 1.0
+
+
+class Agent:
+    """The parts of the agent, turned by one thread.
+
+    A part that fails for lack of storage is tried again at the next turn; the others carry on.
+    """
+
+    def __init__(
+        self, collector: Collector, uplink: Uplink, liaison: Liaison, spool: Spool, log: EventLog
+    ) -> None:
+        self._collector = collector
+        self._uplink = uplink
+        self._spool = spool
+        self._log = log
+        self._parts = {
+            "collector": collector.step,
+            "uplink": uplink.step,
+            "liaison": liaison.step,
+        }
+
+    def step(self, now_s: float) -> None:
+        """One turn of every part. Raises DamagedError if the spool has to be replaced."""
+        for name, step in self._parts.items():
+            self._attempt(name, step, now_s)
+        self._log.state("streaming", self._uplink.streaming)
+        self._log.state("refused", self._uplink.refusal)
+        self._log.state("rejected_records", self._spool.rejected)
+        self._log.state("quarantined_entries", self._spool.quarantined)
+
+    def run(self, stop: threading.Event, clock_s: Callable[[], float]) -> None:
+        """Turn until ``stop``; then spool and send what control still writes while it ends."""
+        while not stop.is_set():
+            self.step(clock_s())
+            self._uplink.wait(_STEP_MS)
+        stopped_s = now_s = clock_s()
+        while now_s < stopped_s + (_DRAIN_MAX_S if self._uplink.busy else _DRAIN_MIN_S):
+            self._attempt("collector", self._collector.flush, now_s)
+            self._attempt("uplink", self._uplink.step, now_s)
+            self._uplink.wait(_STEP_MS)
+            now_s = clock_s()
+
+    def _attempt(self, name: str, step: Callable[[float], None], now_s: float) -> None:
+        try:
+            step(now_s)
+        except DamagedError:
+            raise
+        except StoreError as error:
+            self._log.state(name, str(error))
+        else:
+            self._log.state(name, "ok")
+
+
+def run_agent(spec: RobotSpec, task: str, server: str, state: Path, runtime: Path) -> int:
+    """Run until SIGTERM or SIGINT.
+
+    Args:
+        spec: this robot.
+        task: the task it runs.
+        server: ``tcp://HOST:PORT`` of the server.
+        state: durable directory with ``keys/`` and ``tuf/root.json`` from enrolment.
+        runtime: tmpfs directory in which control's ring and socket lie.
+
+    Returns:
+        0, the process's exit status.
+
+    Raises:
+        ConfigError: identity or server address are wrong.
+        StoreError: another agent holds the spool, or the disk cannot be used.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    log = EventLog(sys.stderr, time.time)
+    while not stop.is_set():
+        try:
+            with _assembled(spec, task, server, state, runtime, log) as agent:
+                agent.run(stop, time.monotonic)
+        except DamagedError as error:  # opening the spool again sets the file aside
+            log.note("spool_damaged", reason=str(error))
+            stop.wait(_REOPEN_S)
+    return 0
+
+
+@contextmanager
+def _assembled(
+    spec: RobotSpec, task: str, server: str, state: Path, runtime: Path, log: EventLog
+) -> Iterator[Agent]:
+    """The agent with everything it owns, given back in reverse order."""
+    identity = load_identity(state / "keys")
+    with ExitStack() as owned:
+        context = owned.enter_context(zmq.Context())
+        dial = partial(connect, context, server, identity)
+        spool = owned.enter_context(closing(open_spool(state / SPOOL_FILE)))
+        ring = owned.enter_context(closing(RingReader(runtime / RING_FILE, dtype_of(spec))))
+        control = owned.enter_context(
+            closing(ControlClient(runtime / SOCKET_FILE, _CONTROL_ANSWER_S))
+        )
+        socket = owned.enter_context(closing(dial()))
+        uplink = Uplink(socket, spool, Window(random.random), spec.digest(), task)
+        fetcher = ServerFetcher(dial)
+        store = BundleStore(state, spec, task, fetcher)
+        courier = owned.enter_context(closing(Courier(store, fetcher)))
+        liaison = Liaison(control, store, courier, uplink, spool, log)
+        liaison.recall()
+        yield Agent(Collector(ring, spool), uplink, liaison, spool, log)

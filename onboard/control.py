@@ -1,0 +1,391 @@
+"""The control loop: sense, decide, act, record, once per slot of an absolute schedule.
+
+A tick takes effect in a fixed order. What arrives from outside (commands, lateness, bus trouble,
+motor faults, time-outs) changes the mode *before* the robot acts; what the tick itself achieves
+(settled, episode over) changes it *after* its row is written. Nothing here allocates without bound,
+logs, locks or touches a disk; state changes go to ``journal``, which another thread prints.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard.bus import Bus, Check
+from onboard.control_api import Clear, Done, Estop, Start, Stop
+from onboard.episode import Episode
+from onboard.homing import Homing
+from onboard.hotswap import HotSwap
+from onboard.modes import Event, following
+from onboard.pilot import Pilot
+from onboard.recorder import Recorder, Sample
+from onboard.safety import Run, Safety
+from onboard.schedule import Schedule, Wake
+from onboard.timing import Histogram
+from protocol import xl330
+from protocol.errors import BusError
+from protocol.modes import MOVING, Mode
+from protocol.observation import Observer
+from protocol.robot_spec import RobotSpec
+from protocol.step_record import End, Flag
+
+HOLD_S = 0.5
+HOLDS_TO_GIVE_UP = 3
+"""HOLDs without a completed episode between them before the robot stops trying."""
+CHECK_EVERY_TICKS = 5
+NEAR_SWAP_TICKS = 5
+POWER_OFF_AGAIN_S = 1.0
+_LATCHED = frozenset({Mode.FAULT, Mode.ESTOP})
+_BUS_UNUSED = _LATCHED | {Mode.BOOT, Mode.SELFTEST}
+
+FloatArray = NDArray[np.float32]
+OperatorRequest = Start | Stop | Estop | Clear
+
+
+class Command:
+    """An operator's request on its way to the loop; a tick that has obeyed it sets ``reply``."""
+
+    def __init__(self, request: OperatorRequest) -> None:
+        self.request = request
+        self.reply: Done | None = None
+
+
+@dataclass
+class Counters:
+    """Cumulative since the process started."""
+
+    ticks: int = 0
+    missed_ticks: int = 0
+    missed_ticks_near_swaps: int = 0
+    interventions: int = 0
+
+
+class Control:
+    """The loop of one robot and task.
+
+    Attributes:
+        mode: what the runtime is doing.
+        reason: why it is in this mode.
+        commands: requests for the next tick; any thread may append.
+        journal: one line per state change; another thread takes them out.
+    """
+
+    def __init__(
+        self,
+        spec: RobotSpec,
+        bus: Bus,
+        swap: HotSwap,
+        pilot: Pilot,
+        episode: Episode,
+        recorder: Recorder,
+        schedule: Schedule,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self._spec, self._bus, self._safety = spec, bus, Safety(spec, bus)
+        self._pilot, self._homing, self._observer = pilot, Homing(spec), Observer(spec)
+        self._recorder, self._schedule, self._clock_ns = recorder, schedule, clock_ns
+        self.swap, self.episode = swap, episode
+        self.mode, self.reason = Mode.BOOT, "starting"
+        self.commands: deque[Command] = deque()
+        self.journal: deque[str] = deque(maxlen=1024)
+        self.counters = Counters()
+        self.period_error, self.work = Histogram(), Histogram()
+        self.late = Run(spec.safety.late_ticks_to_hold)
+        self.misses = Run(spec.bus.misses_to_fault)
+        self._silence_ns = int(spec.bus.watchdog_s * 0.9e9)
+        self._zeros: FloatArray = np.zeros(len(spec.actuated), dtype=np.float32)
+        self._ending = False
+        self._entered_ns = self._started_ns = self._bus_ns = self._powered_off_ns = 0
+        self._torque_unconfirmed = False
+        self._holds = 0
+        self._row_due = False
+        self._flip_tick = -NEAR_SWAP_TICKS - 1
+        self._recent_skips: deque[int] = deque(maxlen=NEAR_SWAP_TICKS)
+        # Of the tick in progress:
+        self._flags = 0
+        self._end = End.RUNNING
+        self._missed = ""
+        self._sensed = False
+        self._sense_ns = 0
+        self._requested = self._zeros
+
+    def run(self) -> None:
+        """Self-test, then tick until :meth:`end`; torque is off when this returns or raises."""
+        self._post(Event.BOOTED, "started")
+        try:
+            while not self._ending:
+                if self.mode is Mode.SELFTEST:
+                    self._self_test()
+                self.tick(self._schedule.wait())
+        finally:
+            self._safety.power_off()
+            self._bus.close()
+
+    def end(self) -> None:
+        """Let :meth:`run` return after the tick in progress; for signal handlers."""
+        self._ending = True
+
+    def tick(self, wake: Wake) -> None:
+        """One slot of the schedule."""
+        self._begin(wake)
+        while self.commands:
+            command = self.commands.popleft()
+            command.reply = self._obey(command.request)
+        self._sense(wake.tick)
+        self._watch(wake)
+        self._flip(wake.tick)
+        version = self.swap.active_version
+        if self.mode in MOVING:
+            self._drive()
+        elif self._torque_unconfirmed:
+            self._power_off_again(wake.started_ns)
+        self._count_miss()
+        self._record(wake, version)
+        self._progress()
+
+    def _self_test(self) -> None:
+        """Check the bus from scratch; takes longer than a tick, so the schedule starts anew."""
+        try:
+            self._bus.connect()
+        except BusError as error:
+            self._post(Event.FAILED, str(error))
+        else:
+            self.misses.reset()
+            self._observer.reset()
+            self._post(Event.PASSED, "self-test passed")
+        self._schedule.rebase()
+
+    # What comes from outside.
+
+    def _begin(self, wake: Wake) -> None:
+        self._flags, self._end, self._missed = 0, End.RUNNING, ""
+        self._requested = self._zeros
+        self.counters.ticks += 1
+        self.counters.missed_ticks += wake.skipped
+        self._recent_skips.append(wake.skipped)
+        if wake.tick - wake.skipped - self._flip_tick <= NEAR_SWAP_TICKS:
+            self.counters.missed_ticks_near_swaps += wake.skipped
+
+    def _obey(self, request: OperatorRequest) -> Done:
+        if isinstance(request, Start):
+            return self._start()
+        if isinstance(request, Clear):
+            if self.mode not in _LATCHED:
+                return Done(ok=False, detail=f"nothing to clear in {self.mode.name}")
+            self._post(Event.CLEAR, "cleared by the operator")
+            return Done(ok=True, detail="a self-test follows")
+        event = Event.ESTOP if isinstance(request, Estop) else Event.STOP
+        self._post(event, f"{event.name} by the operator")
+        return Done(ok=True, detail=self.mode.name)
+
+    def _start(self) -> Done:
+        if self.mode is not Mode.IDLE:
+            return Done(ok=False, detail=f"cannot start in {self.mode.name}: {self.reason}")
+        if self.swap.active is None:
+            return Done(ok=False, detail="cannot start: no policy is active yet")
+        self._started_ns, self._holds = self._clock_ns(), 0
+        self._post(Event.START, "START by the operator")
+        moving = self.mode in MOVING
+        return Done(ok=moving, detail=self.mode.name if moving else self.reason)
+
+    def _sense(self, tick: int) -> None:
+        """Read every joint; without an answer the last reading stays and the row says so."""
+        self._sense_ns, self._sensed = self._clock_ns(), False
+        if self.mode in _BUS_UNUSED:
+            return
+        silent = self.mode in MOVING and self._sense_ns - self._bus_ns > self._silence_ns
+        try:
+            self._bus.read()
+            checks = self._checks(tick, silent)
+        except BusError as error:
+            self._missed = str(error)
+            return
+        self._sensed, self._bus_ns = True, self._sense_ns
+        self._observer.observe(self._bus.position_rad, self._sense_ns * 1e-9)
+        for check in checks:
+            verdict = self._safety.judge(check)
+            if verdict is not None:
+                self._post(*verdict)
+
+    def _checks(self, tick: int, silent: bool) -> Sequence[Check]:
+        """Slow registers to read in this tick: the suspicious ones, else one in turn."""
+        if self._bus.alert:
+            return self._bus.check_all(xl330.HARDWARE_ERROR)
+        if silent:
+            return self._bus.check_all(xl330.BUS_WATCHDOG)
+        return (self._bus.check_next(),) if tick % CHECK_EVERY_TICKS == 0 else ()
+
+    def _watch(self, wake: Wake) -> None:
+        """Lateness and time-outs."""
+        late = wake.skipped > 0 or wake.lateness_ns > self._schedule.period_ns // 2
+        self._flags |= (Flag.LATE if late else 0) | (Flag.GAP if wake.skipped else 0)
+        if self.late.count(late):
+            self._post(Event.LATE, f"{self.late.length} late ticks in a row")
+        in_mode_s = (wake.started_ns - self._entered_ns) * 1e-9
+        if self.mode in (Mode.HOMING, Mode.RECOVER) and in_mode_s > self._spec.homing.timeout_s:
+            self._post(Event.TIMEOUT, f"not settled after {in_mode_s:.0f} s of {self.mode.name}")
+        elif self.mode is Mode.HOLD and in_mode_s > HOLD_S:
+            self._leave_hold()
+        moving_s = (wake.started_ns - self._started_ns) * 1e-9
+        if self.mode in MOVING and moving_s > self._spec.safety.operator_timeout_s:
+            self._post(Event.OPERATOR_TIMEOUT, f"no operator command for {moving_s:.0f} s")
+
+    def _leave_hold(self) -> None:
+        if self.swap.active is None:
+            self._post(Event.GIVE_UP, "no policy is left to drive")
+        elif self._holds >= HOLDS_TO_GIVE_UP:
+            self._post(Event.GIVE_UP, f"{self._holds} holds without a completed episode")
+        else:
+            self._post(Event.TIMEOUT, "the hold is over")
+
+    def _flip(self, tick: int) -> None:
+        """The tick boundary at which a new policy may take over."""
+        if self.swap.flip():
+            self._flags |= Flag.SWAPPED
+            self._pilot.bad.reset()
+            self._flip_tick = tick
+            self.counters.missed_ticks_near_swaps += sum(self._recent_skips)
+            self.journal.append(f"policy {self.swap.active_version} drives")
+
+    # Acting.
+
+    def _drive(self) -> None:
+        """Send one command through the envelope."""
+        action = self._choose() if self._sensed else self._zeros
+        try:
+            limited = self._safety.command(action, self._bus.position_rad, self._observer.velocity)
+        except BusError as error:
+            self._missed = str(error)
+            return
+        self._bus_ns = self._clock_ns()
+        self._flags |= limited
+        self._observer.applied(self._safety.applied)
+        if self.mode is Mode.RUN:
+            self.counters.interventions += bool(limited)
+            self.episode.act(self._observer.vector, self._safety.applied)
+
+    def _choose(self) -> FloatArray:
+        """Unit actions of this tick's mode; a policy that fails for good ends in HOLD."""
+        if self.mode is Mode.RUN:
+            self._end = self.episode.observe(self._observer.vector)
+            return self._ask_policy() if self._end is End.RUNNING else self._zeros
+        if self.mode is Mode.HOLD:
+            return self._zeros
+        self._requested = self._homing.update(self._bus.position_rad, self._observer.velocity)
+        return self._requested
+
+    def _ask_policy(self) -> FloatArray:
+        action = self._pilot.ask(self._observer.vector)
+        self._flags |= self._pilot.flags
+        self._requested = self._pilot.requested
+        if action is None:
+            self._post(Event.BAD_POLICY, "the policy is unusable and no previous one is left")
+            return self._zeros
+        return action
+
+    def _count_miss(self) -> None:
+        """A tick in which a bus access failed is a miss; too many in a row mean a dead bus."""
+        if self.mode in _BUS_UNUSED:
+            return
+        if self._missed:
+            self._flags |= Flag.STALE_SENSOR
+        if self.misses.count(bool(self._missed)):
+            self._post(Event.BUS_DEAD, f"{self.misses.length} ticks without bus: {self._missed}")
+
+    def _record(self, wake: Wake, version: int) -> None:
+        """Row and histograms of this tick; modes without power leave a row only when entered."""
+        period_error_us = wake.lateness_ns * 1e-3
+        now_ns = self._clock_ns()
+        work_us = (now_ns - wake.started_ns) * 1e-3
+        self.period_error.add(period_error_us)
+        self.work.add(work_us)
+        if self.mode not in MOVING and not self._row_due:
+            return
+        self._row_due = False
+        self._recorder.write(
+            Sample(
+                tick=wake.tick,
+                sense_ns=self._sense_ns,
+                act_ns=now_ns,
+                episode=self.episode.number,
+                step=self.episode.step,
+                policy_version=version,
+                flags=self._flags,
+                period_error_us=period_error_us,
+                work_us=work_us,
+                mode=self.mode,
+                end=self._end,
+                obs=self._observer.vector,
+                requested=self._requested,
+                applied=self._safety.applied,
+            )
+        )
+
+    # What the tick achieved.
+
+    def _progress(self) -> None:
+        if self.mode is Mode.RUN and self._end is not End.RUNNING:
+            self._holds = 0
+            self.swap.episode_completed()
+            self._post(Event.EPISODE_OVER, f"episode {self.episode.number} is over")
+        elif self.mode in (Mode.HOMING, Mode.RECOVER) and self._homing.settled:
+            if self.swap.active is None:
+                self._post(Event.GIVE_UP, "no policy is left to drive")
+            else:
+                self._post(Event.SETTLED, "settled at home")
+
+    # Modes.
+
+    def _post(self, event: Event, reason: str) -> None:
+        """Let the mode table decide, and carry out what the new mode demands."""
+        old, new = self.mode, following(self.mode, event)
+        if new is old:
+            if event is Event.MOTOR_SILENT and old is Mode.HOLD:
+                self._power_on()
+            return
+        if old is Mode.RUN and self._end is End.RUNNING:
+            self._end = End.ABORTED
+        self.mode, self.reason = new, reason
+        self._entered_ns, self._row_due = self._clock_ns(), True
+        self.journal.append(f"{old.name} -> {new.name}: {reason}")
+        if new in MOVING:
+            self._enter_moving(old)
+        elif new is not Mode.SELFTEST:
+            self._power_off()
+
+    def _enter_moving(self, old: Mode) -> None:
+        if self.mode is Mode.HOLD:
+            self._holds += 1
+            self.late.reset()
+        elif self.mode is Mode.RUN:
+            self.episode.begin()
+            self._pilot.bad.reset()
+        else:
+            self._homing.reset()
+        if old not in MOVING or self.mode is Mode.HOLD:
+            self._power_on()
+
+    def _power_on(self) -> None:
+        """Torque on with a fresh motor watchdog, whatever state the motors were in."""
+        try:
+            self._safety.power_on()
+        except BusError as error:
+            self._post(Event.BUS_DEAD, str(error))
+        else:
+            self._bus_ns = self._clock_ns()
+
+    def _power_off(self) -> None:
+        failures = self._safety.power_off()
+        self._torque_unconfirmed, self._powered_off_ns = bool(failures), self._clock_ns()
+        if failures:
+            self.journal.extend(failures)
+            self._post(Event.BUS_DEAD, "; ".join(failures))
+
+    def _power_off_again(self, now_ns: int) -> None:
+        """A motor that did not confirm is asked again and again."""
+        if now_ns - self._powered_off_ns > POWER_OFF_AGAIN_S * 1e9:
+            self._power_off()

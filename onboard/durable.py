@@ -1,0 +1,62 @@
+"""Small facts that must survive a power cut: one number, one file, written by fsync and rename."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from protocol.errors import StoreError
+
+
+def read_number(path: Path) -> int:
+    """The number in ``path``; 0 if the file does not exist.
+
+    Raises:
+        StoreError: the file cannot be read or holds something else.
+    """
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{path}: not a readable number ({error}); restore or remove it"
+        ) from error
+
+
+def write_number(path: Path, number: int) -> None:
+    """Replace the number in ``path`` durably: after a power cut it is the old one or the new one.
+
+    Raises:
+        StoreError: the file system refused.
+    """
+    partial = path.with_suffix(".part")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(partial, "w", encoding="ascii", opener=_private) as file:
+            file.write(f"{number}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written ({error})") from error
+
+
+def advance(path: Path) -> int:
+    """Add one to the number in ``path`` and return it; never the same twice in a robot's life.
+
+    Raises:
+        StoreError: the file cannot be read or written.
+    """
+    number = read_number(path) + 1
+    write_number(path, number)
+    return number
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,60 @@
+"""Episodes of the task as the robot counts and judges them.
+
+An episode of N steps leaves N + 1 rows: the row of step k holds what was sensed and sent, the last
+one only what the last action led to. Source: protocol/step_record.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.robot_spec import RobotSpec
+from protocol.step_record import End
+from protocol.tasks import judge_for
+
+FloatArray = NDArray[np.float32]
+
+
+class Episode:
+    """The episode in progress, or the last one.
+
+    Attributes:
+        number: counts up from ``first_number``; never used twice by one robot.
+        step: actions taken so far.
+        score: sum of rewards so far.
+    """
+
+    def __init__(self, spec: RobotSpec, task: str, first_number: int) -> None:
+        settings = spec.task(task)
+        self._judge = judge_for(spec, settings)
+        self._steps = settings.episode_steps
+        self._before: FloatArray = np.zeros(len(spec.observation), dtype=np.float32)
+        self._applied: FloatArray = np.zeros(len(spec.actuated), dtype=np.float32)
+        self._judge(self._before, self._applied, self._before)  # its first call imports modules
+        self._acted = False
+        self.number = first_number - 1
+        self.step = 0
+        self.score = 0.0
+
+    def begin(self) -> None:
+        """A new episode starts with the next observation."""
+        self.number += 1
+        self.step, self.score, self._acted = 0, 0.0, False
+
+    def observe(self, obs: FloatArray) -> End:
+        """Judge the last action by what it led to, ``obs`` (O,); how the episode stands now."""
+        if not self._acted:
+            return End.RUNNING
+        outcome = self._judge(self._before, self._applied, obs)
+        self.step += 1
+        self.score += float(outcome.reward)
+        if outcome.terminated:
+            return End.TERMINATED
+        return End.TRUNCATED if self.step >= self._steps else End.RUNNING
+
+    def act(self, obs: FloatArray, applied: FloatArray) -> None:
+        """Remember what was sensed (O,) and sent (A,) this tick."""
+        self._before[:] = obs
+        self._applied[:] = applied
+        self._acted = True

@@ -1,0 +1,29 @@
+"""What the agent has to say, as JSON lines: changes of state, not every step. Never a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TextIO
+
+import msgspec
+
+
+class EventLog:
+    """Writes one line for each event, and for a state only when it changes."""
+
+    def __init__(self, stream: TextIO, clock_s: Callable[[], float]) -> None:
+        self._stream = stream
+        self._clock_s = clock_s
+        self._states: dict[str, object] = {}
+
+    def note(self, event: str, **facts: object) -> None:
+        """One line, now."""
+        line = {"time_s": round(self._clock_s(), 3), "event": event, **facts}
+        self._stream.write(msgspec.json.encode(line).decode() + "\n")
+        self._stream.flush()
+
+    def state(self, name: str, value: object) -> None:
+        """A line if ``name`` was not ``value`` before."""
+        if self._states.get(name) != value:
+            self._states[name] = value
+            self.note(name, state=value)

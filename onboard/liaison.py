@@ -1,0 +1,114 @@
+"""The agent's talk with control: its state goes to the server, good bundles come to it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from onboard.bundle_store import BundleStore, Floor
+from onboard.control_api import BUSY, Status
+from onboard.control_socket import ControlClient
+from onboard.courier import Courier
+from onboard.event_log import EventLog
+from onboard.offers import Offers
+from onboard.spool import Spool
+from onboard.uplink import Uplink
+from protocol.errors import WireError
+from protocol.messages import Report
+from protocol.modes import Mode
+
+REPORT_PERIOD_S = 1.0
+_FLOOR, _ROLLED_BACK = "floor", "rolled_back"
+
+
+class Liaison:
+    """Once a second: ask control, report, offer; meanwhile have announced bundles fetched.
+
+    What must survive a restart (version floor, versions that were rolled back) is kept in the
+    spool's database before it is acted upon.
+    """
+
+    def __init__(
+        self,
+        control: ControlClient,
+        store: BundleStore,
+        courier: Courier,
+        uplink: Uplink,
+        spool: Spool,
+        log: EventLog,
+    ) -> None:
+        self._control = control
+        self._store = store
+        self._courier = courier
+        self._uplink = uplink
+        self._spool = spool
+        self._log = log
+        self._floor = Floor()
+        self._offers = Offers()
+        self._due_s = float("-inf")
+
+    def recall(self) -> None:
+        """Read what was kept, and drop bundles that a power cut has damaged. Raises StoreError."""
+        try:
+            self._floor = msgspec.json.decode(self._spool.fact(_FLOOR) or "{}", type=Floor)
+            bad = msgspec.json.decode(self._spool.fact(_ROLLED_BACK) or "[]", type=list[int])
+            self._offers = Offers(bad)
+        except msgspec.DecodeError as error:
+            self._log.note("notes_unreadable", reason=str(error))
+        for version in self._store.discard_damaged():
+            self._log.note("bundle_damaged", version=version)
+
+    def step(self, now_s: float) -> None:
+        """Do what is due. Raises StoreError if something could not be kept."""
+        self._take_delivery(now_s)
+        if now_s < self._due_s:
+            return
+        self._due_s = now_s + REPORT_PERIOD_S
+        try:
+            status = self._control.status()
+            self._heard(status)
+            self._offer(status.active_version)
+            self._uplink.report(self._report(status))
+            self._log.state("control", "present")
+        except WireError:
+            self._offers.forget()
+            self._log.state("control", "away")
+
+    def _take_delivery(self, now_s: float) -> None:
+        update = self._courier.step(now_s, self._uplink.policy_version, self._floor)
+        self._log.state("update_trouble", self._courier.trouble)
+        if update is None:
+            return
+        self._spool.remember(_FLOOR, msgspec.json.encode(update.floor).decode())
+        self._floor = update.floor
+        if update.version:
+            self._log.note("bundle_held", version=update.version)
+
+    def _heard(self, status: Status) -> None:
+        known = len(self._offers.rolled_back)
+        self._offers.heard(status.ticks, status.events)
+        if len(self._offers.rolled_back) > known:
+            bad = sorted(self._offers.rolled_back)
+            self._spool.remember(_ROLLED_BACK, msgspec.json.encode(bad).decode())
+
+    def _offer(self, active: int) -> None:
+        version = self._offers.best(self._store.held(), active)
+        if version is None:
+            return
+        done = self._control.offer(version, self._store.directory(version).resolve())
+        if done.ok or not done.detail.startswith(BUSY):
+            self._offers.taken(version)
+            self._store.prune(active)
+            self._log.note("offered", version=version, taken=done.ok, detail=done.detail)
+
+    def _report(self, status: Status) -> Report:
+        return Report(
+            epoch=self._spool.epoch,
+            mode=Mode[status.mode],
+            active_version=status.active_version,
+            ticks=status.ticks,
+            missed_ticks=status.missed_ticks,
+            produced=status.produced,
+            spooled=self._spool.spooled,
+            dropped=status.dropped,
+            events=status.events[-64:],
+        )

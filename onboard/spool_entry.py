@@ -1,0 +1,154 @@
+"""From a stream of step records to numbered entries for the server. Pure.
+
+An entry is a batch of consecutive records or a gap that says which records will never come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import zstandard
+
+from onboard.ring import GENERATION_SHIFT
+from protocol.messages import BATCH_MAX_RECORDS, MAX_BYTES, Batch, Gap, batch_crc32
+from protocol.step_record import Rows
+
+_RAW_MAX_BYTES = MAX_BYTES - (128 << 10)  # incompressible rows still fit a message
+_REASON_MAX_CHARS = 1024
+
+
+class Kind(IntEnum):
+    """What an entry is."""
+
+    BATCH = 0
+    GAP = 1
+
+
+class Entry(NamedTuple):
+    """So many records from ``first_record`` on; ``data`` of a gap is its reason."""
+
+    kind: Kind
+    first_record: int
+    records: int
+    data: bytes
+
+    @property
+    def crc32(self) -> int:
+        """Over the numbers and the data."""
+        return batch_crc32(self.first_record, self.records, self.data)
+
+    def message(self, epoch: str, seq: int) -> Batch | Gap:
+        """As it goes over the wire."""
+        if self.kind == Kind.GAP:
+            return Gap(
+                epoch=epoch,
+                seq=seq,
+                first_record=self.first_record,
+                count=self.records,
+                reason=self.data.decode(errors="replace")[:_REASON_MAX_CHARS],
+            )
+        return Batch(
+            epoch=epoch,
+            seq=seq,
+            first_record=self.first_record,
+            count=self.records,
+            crc32=self.crc32,
+            data=self.data,
+        )
+
+
+class Tail(NamedTuple):
+    """Where the stream stands: the newest record seen, and gaps not yet written."""
+
+    record: int = -1
+    owed: tuple[Entry, ...] = ()
+
+
+def gap(first_record: int, records: int, reason: str) -> Entry:
+    """A declared loss. ``records`` = 0: unknown."""
+    return Entry(Kind.GAP, first_record, records, reason.encode())
+
+
+def fresh_rows(rows: Rows, tail: Tail) -> Rows:
+    """Rows not seen before: the agent may die between committing rows and releasing them.
+
+    Only a ring generation's own numbers are compared. Were the generation ever to restart lower,
+    its rows would count as new: seen twice by the server's account rather than lost.
+    """
+    seq = rows["seq"].astype(np.int64)
+    same = seq >> GENERATION_SHIFT == tail.record >> GENERATION_SHIFT
+    fresh: Rows = rows[~(same & (seq <= tail.record))]
+    return fresh
+
+
+def entries_of(rows: Rows, tail: Tail) -> list[Entry]:
+    """What follows ``tail``: gaps owed, a batch per run of consecutive records, gaps between."""
+    entries = [*tail.owed]
+    for missing, run in _pieces(rows, tail.record):
+        if missing is not None:
+            entries.append(missing)
+        data = zstandard.compress(run.tobytes())
+        entries.append(Entry(Kind.BATCH, int(run["seq"][0]), len(run), data))
+    return entries
+
+
+def refuse(rows: Rows, tail: Tail, reason: str) -> Tail:
+    """The tail after ``rows`` were refused: they are owed as gaps, adjoining ones merged."""
+    owed = [*tail.owed]
+    for missing, run in _pieces(rows, tail.record):
+        if missing is not None:
+            _owe(owed, missing)
+        _owe(owed, gap(int(run["seq"][0]), len(run), reason))
+    return Tail(int(rows["seq"][-1]), tuple(owed))
+
+
+def encode_tail(tail: Tail) -> str:
+    """Text to keep a tail by."""
+    return msgspec.json.encode(tail).decode()
+
+
+def decode_tail(text: str | None) -> Tail:
+    """The tail kept as ``text``; that of an unused spool for None."""
+    return Tail() if text is None else msgspec.json.decode(text, type=Tail)
+
+
+def stored_entry(kind: Any, first_record: Any, records: Any, data: Any, crc32: Any) -> Entry | None:
+    """An entry as it lies in the file, or None if it is not what was written."""
+    if not all(isinstance(value, int) and value >= 0 for value in (kind, first_record, records)):
+        return None
+    if not isinstance(data, bytes) or batch_crc32(first_record, records, data) != crc32:
+        return None
+    return Entry(Kind.GAP if kind else Kind.BATCH, first_record, records, data)
+
+
+def _pieces(rows: Rows, previous: int) -> Iterator[tuple[Entry | None, Rows]]:
+    """Runs of consecutive records, each with the gap before it if there is one.
+
+    Numbers of different ring generations are not compared: a generation starts its own count.
+    """
+    limit = min(BATCH_MAX_RECORDS, _RAW_MAX_BYTES // rows.dtype.itemsize)
+    breaks = np.flatnonzero(np.diff(rows["seq"].astype(np.int64)) != 1) + 1
+    for run in np.split(rows, breaks):
+        first = int(run["seq"][0])
+        missing = first - previous - 1
+        if missing > 0 and first >> GENERATION_SHIFT == previous >> GENERATION_SHIFT:
+            yield gap(previous + 1, missing, "not in the ring"), run[:limit]
+        else:
+            yield None, run[:limit]
+        for start in range(limit, len(run), limit):
+            yield None, run[start : start + limit]
+        previous = int(run["seq"][-1])
+
+
+def _owe(owed: list[Entry], entry: Entry) -> None:
+    """Append a gap, merged with the last one if they adjoin."""
+    if owed and owed[-1].first_record + owed[-1].records == entry.first_record:
+        before = owed.pop()
+        entry = entry._replace(
+            first_record=before.first_record, records=before.records + entry.records
+        )
+    owed.append(entry)

@@ -1,0 +1,217 @@
+"""Whatever breaks, in whatever order: every record arrives once, or its loss is on record."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from made_link import Link, Robot, Server
+from made_records import DTYPE, GENERATION, make_records
+
+from protocol.messages import Batch, Gap, decode_to_server
+
+SHARED_MEMORY = Path("/dev/shm")
+Few = st.integers(1, 6)
+
+
+class Delivery(RuleBasedStateMachine):
+    """One robot, one server, and everything that can happen between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        place = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+        self.directory = Path(tempfile.mkdtemp(dir=place))
+        self.backup = self.directory / "backup.sqlite"
+        self.link = Link()
+        self.server = Server(self.directory / "episodes.sqlite")
+        self.robot = Robot(self.directory / "spool.sqlite", self.link)
+        self.now_s = 0.0
+        self.produced = np.empty(0, DTYPE)
+        self.next_number = 0
+        self.overflowed: set[int] = set()
+        self.forgotten: set[int] = set()
+
+    def teardown(self) -> None:
+        try:
+            self.heal()
+            self.check_everything_arrived_or_is_declared()
+        finally:
+            self.robot.stop()
+            self.server.stop()
+            shutil.rmtree(self.directory)
+
+    # What the robot does.
+
+    @rule(count=st.integers(1, 40))
+    def produce(self, count: int) -> None:
+        rows = make_records(self.next_number, count)
+        self.next_number += count
+        self.produced = np.concatenate([self.produced, rows])
+        self.robot.ring = np.concatenate([self.robot.ring, rows])
+
+    @rule(count=Few)
+    def overflow_the_ring(self, count: int) -> None:
+        numbers = range(self.next_number, self.next_number + count)
+        self.overflowed.update(number + GENERATION for number in numbers)
+        self.next_number += count
+
+    @rule()
+    def collect(self) -> None:
+        self.robot.collect()
+
+    @rule()
+    def stream(self) -> None:
+        self.robot.uplink.step(self.now_s)
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 4.0, 20.0]))
+    def wait(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    # What the network does.
+
+    @rule(count=Few)
+    def deliver(self, count: int) -> None:
+        self.server.handle(self.link, count)
+
+    @rule(back=st.booleans(), at=st.integers(0, 15))
+    def lose(self, back: bool, at: int) -> None:
+        queue = self.link.to_robot if back else self.link.to_server
+        if at < len(queue):
+            del queue[at]
+
+    @rule(back=st.booleans(), at=st.integers(0, 15))
+    def duplicate(self, back: bool, at: int) -> None:
+        queue = self.link.to_robot if back else self.link.to_server
+        if at < len(queue):
+            queue.insert(at, queue[at])
+
+    @rule(back=st.booleans(), at=st.integers(0, 14))
+    def swap(self, back: bool, at: int) -> None:
+        queue = self.link.to_robot if back else self.link.to_server
+        if at + 1 < len(queue):
+            queue[at], queue[at + 1] = queue[at + 1], queue[at]
+
+    @rule(at=st.integers(0, 15), byte=st.integers(0, 200))
+    def damage_on_the_way(self, at: int, byte: int) -> None:
+        if at < len(self.link.to_server):
+            message = bytearray(self.link.to_server[at])
+            message[byte % len(message)] ^= 16
+            self.link.to_server[at] = bytes(message)
+
+    # What breaks.
+
+    @rule(in_the_middle=st.booleans(), quota_bytes=st.sampled_from([3000, 1 << 20]))
+    def kill_robot(self, in_the_middle: bool, quota_bytes: int) -> None:
+        if in_the_middle:
+            self.robot.collect(release=False)
+        self.robot.stop()
+        self.link.cut()
+        self.robot.start(quota_bytes)
+
+    @rule()
+    def kill_server(self) -> None:
+        self.server.stop()
+        self.link.cut()
+        self.server.start()
+
+    @rule()
+    def back_up_server(self) -> None:
+        self.server.copy(self.server.path, self.backup)
+        self.link.cut()
+
+    @rule()
+    def restore_server(self) -> None:
+        if self.backup.exists():
+            before = {int(number) for number in self.server.records()["seq"]}
+            self.server.copy(self.backup, self.server.path)
+            self.link.cut()
+            self.forgotten |= before - {int(number) for number in self.server.records()["seq"]}
+
+    @rule(offset=st.integers(0, 5))
+    def flip_a_bit_in_the_spool(self, offset: int) -> None:
+        self.robot.stop()
+        self.link.cut()
+        with closing(sqlite3.connect(self.robot.path)) as connection, connection:
+            connection.execute(
+                "UPDATE entries SET crc32 = crc32 + 1 WHERE kind = 0 AND seq = "
+                "(SELECT min(seq) + ? FROM entries)",
+                (offset,),
+            )
+        self.robot.start(1 << 20)
+
+    # What must hold.
+
+    @invariant()
+    def what_is_committed_is_what_was_produced_each_once_and_in_order(self) -> None:
+        records = self.server.records()
+        numbers = records["seq"].astype(np.int64)
+        assert (np.diff(numbers) > 0).all()
+        known = np.isin(self.produced["seq"], records["seq"])
+        assert self.produced[known].tobytes() == records.tobytes()
+        assert self.server.store.account("r").duplicates == 0
+
+    def declared(self) -> list[int]:
+        return [
+            number
+            for gap in self.server.store.gaps("r")
+            for number in range(gap.first_record, gap.first_record + gap.count)
+        ]
+
+    def heal(self) -> None:
+        """Everything works from now on, and there is room."""
+        self.robot.stop()
+        self.link.cut()
+        self.robot.start(1 << 20)
+        self.produce(1)  # declares what was refused before
+        for _ in range(200):
+            self.robot.collect()
+            self.robot.uplink.step(self.now_s)
+            self.server.handle(self.link, 100)
+            self.robot.uplink.step(self.now_s)
+            self.now_s += 1.0
+            if self.robot.spool.first_held > self.robot.spool.newest:
+                return
+        raise AssertionError("the stream is wedged")
+
+    def check_everything_arrived_or_is_declared(self) -> None:
+        committed = {int(number) for number in self.server.records()["seq"]}
+        declared = set(self.declared())
+        assert not committed & declared - self.forgotten
+        lost = {int(number) for number in self.produced["seq"]} - committed
+        assert lost <= declared | self.forgotten
+        assert self.overflowed - self.forgotten <= declared | self.undeclarable()
+
+    def undeclarable(self) -> set[int]:
+        """Rows dropped before the first that ever arrived, and gaps a restored server forgot."""
+        if self.forgotten:
+            return self.overflowed
+        first = int(self.produced["seq"].min())
+        return {number for number in self.overflowed if number < first}
+
+
+TestDelivery = Delivery.TestCase
+TestDelivery.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+
+
+def test_entries_in_flight_are_decodable_messages():
+    """The link of this model carries what the wire carries."""
+    link = Link()
+    with tempfile.TemporaryDirectory() as directory:
+        robot = Robot(Path(directory) / "spool.sqlite", link)
+        server = Server(Path(directory) / "episodes.sqlite")
+        robot.ring = np.concatenate([make_records(0, 5), make_records(9, 5)])
+        robot.collect()
+        for _ in range(2):
+            robot.uplink.step(0.0)
+            kinds = [type(decode_to_server(data)) for data in link.to_server]
+            server.handle(link, 9)
+        robot.stop()
+        server.stop()
+    assert kinds == [Batch, Gap, Batch]

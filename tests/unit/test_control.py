@@ -1,0 +1,422 @@
+"""Does the loop do the right thing, tick by tick? The whole rig, in simulated time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from onboard.bus import Bus
+from onboard.control import HOLDS_TO_GIVE_UP, Command, Control
+from onboard.control_api import Clear, Done, Estop, Offer, Start, Stop
+from onboard.episode import Episode
+from onboard.hotswap import HotSwap
+from onboard.pilot import Pilot
+from onboard.recorder import Recorder
+from onboard.ring import RingReader, RingWriter
+from onboard.schedule import Schedule
+from protocol import xl330
+from protocol.envelope import Limited
+from protocol.modes import MOVING, Mode
+from protocol.robot_spec import RobotSpec
+from protocol.step_record import End, Flag, Rows, decode_rows, dtype_of, transition_mask
+
+Make = Callable[..., Path]
+
+
+class Bench:
+    """One control loop, its rig, its ring."""
+
+    def __init__(self, spec: RobotSpec, port: Any, folder: Path) -> None:
+        self.port, self.clock = port, port.clock
+        self.schedule = Schedule(round(1e9 * spec.tick_s), self.clock.now_ns, self.clock.sleep)
+        self.ring = RingWriter(folder / "ring", dtype_of(spec), 4096, lambda: 1).open()
+        self.reader = RingReader(folder / "ring", dtype_of(spec))
+        self.swap = HotSwap(spec, "swing_up")
+        self.control = Control(
+            spec=spec,
+            bus=Bus(spec, lambda: port, self.clock.now_s),
+            swap=self.swap,
+            pilot=Pilot(spec, self.swap, np.random.default_rng(0)),
+            episode=Episode(spec, "swing_up", 1),
+            recorder=Recorder(self.ring),
+            schedule=self.schedule,
+            clock_ns=self.clock.now_ns,
+        )
+
+    @property
+    def mode(self) -> Mode:
+        return self.control.mode
+
+    def boot(self) -> None:
+        from onboard.modes import Event
+
+        self.control._post(Event.BOOTED, "test")
+        self.control._self_test()
+        self.run(2)
+
+    def run(self, ticks: int) -> None:
+        for _ in range(ticks):
+            self.control.tick(self.schedule.wait())
+            if self.mode is Mode.SELFTEST:
+                self.control._self_test()
+
+    def until(self, mode: Mode, ticks: int = 400) -> int:
+        for tick in range(ticks):
+            if self.mode is mode:
+                return tick
+            self.run(1)
+        raise AssertionError(f"{self.mode.name}, not {mode.name}: {self.control.reason}")
+
+    def obey(self, request: Any) -> Done:
+        command = Command(request)
+        self.control.commands.append(command)
+        self.run(1)
+        assert command.reply is not None
+        return command.reply
+
+    def load(self, folder: Path, version: int) -> None:
+        assert self.swap.offer(Offer(version=version, directory=str(folder))).ok
+        offer = self.swap._offers.get()
+        assert offer is not None
+        self.swap.stage(offer)
+        self.run(1)
+        assert self.swap.active_version == version, self.swap.events[-1].reason
+
+    def rows(self) -> Rows:
+        return self.reader.peek(4096)
+
+    def motor(self, register: xl330.Register) -> int:
+        self.port.catch_up()
+        return int(self.port.rig._firmware._nodes[1].table.get(register))
+
+
+@pytest.fixture
+def bench(furuta: RobotSpec, rig_port: Any, tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(furuta, rig_port, tmp_path)
+    bench.boot()
+    yield bench
+    bench.reader.close()
+    bench.ring.close()
+
+
+@pytest.fixture
+def running(bench: Bench, make_bundle: Make) -> Bench:
+    """Five ticks into the first episode of policy 1."""
+    bench.load(make_bundle(1), 1)
+    assert bench.obey(Start()).ok
+    bench.until(Mode.RUN)
+    bench.run(5)
+    return bench
+
+
+def break_policy(bench: Bench) -> None:
+    """The active policy answers NaN from now on."""
+    slot = bench.swap.active
+    assert slot is not None
+    slot._weights["w"][:] = np.nan
+
+
+def test_it_comes_up_idle_without_torque_and_records_nothing_but_the_way(bench: Bench) -> None:
+    bench.run(50)
+    assert bench.mode is Mode.IDLE
+    assert bench.motor(xl330.TORQUE_ENABLE) == 0
+    assert bench.rows()["mode"].tolist() == [Mode.IDLE]
+
+
+def test_start_is_refused_without_a_policy(bench: Bench) -> None:
+    done = bench.obey(Start())
+    assert (done.ok, done.detail) == (False, "cannot start: no policy is active yet")
+    assert bench.mode is Mode.IDLE
+
+
+def test_an_episode_leaves_as_many_rows_as_steps_and_one(running: Bench, furuta: RobotSpec) -> None:
+    running.until(Mode.RECOVER)
+    running.until(Mode.RUN)
+    running.run(3)
+    rows = running.rows()
+    assert len(decode_rows(rows.tobytes(), dtype_of(furuta), len(rows))) == len(rows)
+    first = rows[(rows["episode"] == 1) & (rows["mode"] == Mode.RUN)]
+    assert first["step"].tolist() == list(range(251))
+    assert first["end"].tolist() == [End.RUNNING] * 250 + [End.TRUNCATED]
+    assert transition_mask(first).sum() == 250
+    assert set(rows["mode"]) == {Mode.IDLE, Mode.HOMING, Mode.RUN, Mode.RECOVER}
+    assert running.control.episode.number == 2
+    assert (np.diff(rows["tick"].astype(int)) == 1)[1:].all()
+
+
+def test_rows_hold_the_applied_actions_as_the_next_observation_sees_them(
+    running: Bench, furuta: RobotSpec
+) -> None:
+    from protocol.observation import Layout
+
+    running.run(40)
+    rows = running.rows()
+    rows = rows[rows["mode"] == Mode.RUN]
+    seen = Layout(furuta).read(rows["obs"], "applied:arm:1")
+    assert seen[1:] == pytest.approx(rows["applied"][:-1, 0], abs=1e-6)
+    assert np.abs(rows["requested"] - rows["applied"]).max() < 1e-3
+    assert len(np.unique(rows["applied"])) > 5
+
+
+def test_stop_cuts_torque_in_the_same_tick_and_aborts_the_episode(running: Bench) -> None:
+    assert running.obey(Stop()) == Done(ok=True, detail="IDLE")
+    assert running.motor(xl330.TORQUE_ENABLE) == 0
+    last = running.rows()[-1]
+    assert (last["mode"], last["end"]) == (Mode.IDLE, End.ABORTED)
+    assert running.obey(Start()).ok
+    running.until(Mode.RUN)
+
+
+@pytest.mark.parametrize("when", ["idle", "homing", "run"])
+def test_estop_latches_until_cleared(bench: Bench, make_bundle: Make, when: str) -> None:
+    bench.load(make_bundle(1), 1)
+    if when != "idle":
+        bench.obey(Start())
+    if when == "run":
+        bench.until(Mode.RUN)
+        bench.run(3)
+    assert bench.obey(Estop()).ok
+    assert bench.motor(xl330.TORQUE_ENABLE) == 0
+    assert not bench.obey(Start()).ok
+    bench.obey(Stop())
+    assert bench.mode is Mode.ESTOP
+    assert bench.obey(Clear()).ok
+    bench.until(Mode.IDLE)
+    assert bench.motor(xl330.TORQUE_ENABLE) == 0
+
+
+def test_clear_is_refused_when_nothing_is_latched(bench: Bench) -> None:
+    assert not bench.obey(Clear()).ok
+
+
+def test_one_nan_sends_zero_and_goes_on(running: Bench) -> None:
+    slot = running.swap.active
+    assert slot is not None
+    kept = slot._weights["w"].copy()
+    break_policy(running)
+    running.run(1)
+    slot._weights["w"][:] = kept
+    running.run(1)
+    bad, good = running.rows()[-2:]
+    assert bad["flags"] & Flag.BAD_POLICY
+    assert np.isnan(bad["requested"]).all()
+    assert bad["applied"].tolist() == [0.0]
+    assert not good["flags"] & Flag.BAD_POLICY
+    assert running.mode is Mode.RUN
+
+
+def test_a_run_of_nan_without_a_previous_policy_holds_then_idles(running: Bench) -> None:
+    break_policy(running)
+    running.run(3)
+    assert running.mode is Mode.HOLD
+    assert running.motor(xl330.GOAL_CURRENT) == 0
+    assert running.swap.active is None
+    running.until(Mode.IDLE, ticks=40)
+    assert "no policy is left" in running.control.reason
+    assert not running.obey(Start()).ok
+
+
+def test_a_run_of_nan_rolls_back_to_the_previous_policy_at_once(
+    running: Bench, make_bundle: Make
+) -> None:
+    running.load(make_bundle(2), 2)
+    running.run(5)
+    break_policy(running)
+    running.run(4)
+    assert running.mode is Mode.RUN
+    assert running.swap.active_version == 1
+    rows = running.rows()[-4:]
+    assert rows["policy_version"].tolist() == [2, 2, 2, 1]
+    assert (rows["flags"] & Flag.BAD_POLICY > 0).tolist() == [True, True, True, False]
+    assert rows["flags"][2] & Flag.SWAPPED
+
+
+def test_a_swap_happens_between_two_ticks_of_an_episode(running: Bench, make_bundle: Make) -> None:
+    running.load(make_bundle(2, exploration=0.1), 2)
+    running.run(1)
+    rows = running.rows()[-3:]
+    assert rows["policy_version"].tolist() == [1, 2, 2]
+    assert (rows["flags"] & Flag.SWAPPED > 0).tolist() == [False, True, False]
+    assert (rows["flags"] & Flag.EXPLORING > 0).tolist() == [False, True, True]
+    assert (rows["mode"] == Mode.RUN).all()
+    running.until(Mode.RECOVER)
+    running.until(Mode.RUN)
+    running.run(1)
+    running.until(Mode.RECOVER)
+    assert [event.outcome for event in running.swap.events][-1] == "committed"
+
+
+@pytest.mark.parametrize("fault", ["dead", "mute"])
+def test_a_dead_bus_is_a_fault_within_the_allowed_misses(
+    running: Bench, furuta: RobotSpec, fault: str
+) -> None:
+    setattr(running.port, fault, True)
+    running.run(furuta.bus.misses_to_fault - 1)
+    assert running.mode is Mode.RUN
+    assert running.rows()[-1]["flags"] & Flag.STALE_SENSOR
+    running.run(1)
+    assert running.mode is Mode.FAULT
+    setattr(running.port, fault, False)
+    running.run(60)  # torque-off is tried again until it is confirmed
+    assert running.motor(xl330.TORQUE_ENABLE) == 0
+    assert running.obey(Clear()).ok
+    running.until(Mode.IDLE)
+
+
+def test_a_mute_bus_sends_zero_at_once(running: Bench) -> None:
+    """Without a reading the motor gets a safe command in the same tick."""
+    running.port.mute = True
+    running.run(1)
+    assert running.motor(xl330.GOAL_CURRENT) == 0
+    running.port.mute = False
+    running.run(2)
+    assert running.mode is Mode.RUN
+    rows = running.rows()
+    rows = rows[rows["mode"] == Mode.RUN]
+    assert (~transition_mask(rows)).sum() == 2  # to the stale row and from it
+
+
+def test_a_motor_fault_latches(running: Bench) -> None:
+    table = running.port.rig._firmware._nodes[1].table
+    table.put(xl330.HARDWARE_ERROR, 32)
+    running.run(3)
+    assert running.mode is Mode.FAULT
+    assert "hardware error" in running.control.reason
+    running.obey(Clear())
+    assert running.mode is Mode.FAULT  # the self-test finds it again
+
+
+def test_a_stall_that_trips_the_motor_watchdog_is_noticed_and_driven_home(
+    running: Bench,
+) -> None:
+    running.clock.sleep(0.15)
+    running.port.catch_up()
+    assert running.motor(xl330.BUS_WATCHDOG) == xl330.WATCHDOG_TRIPPED
+    running.run(1)
+    assert running.mode is Mode.HOLD
+    assert "watchdog stopped it" in running.control.reason
+    assert running.control.counters.missed_ticks > 0
+    last = running.rows()[-1]
+    assert last["flags"] & Flag.GAP
+    assert last["flags"] & Flag.LATE
+    running.until(Mode.RECOVER)
+    running.until(Mode.RUN)
+    assert running.motor(xl330.BUS_WATCHDOG) == 3
+
+
+def test_holds_without_an_episode_between_end_in_idle(running: Bench) -> None:
+    for _ in range(HOLDS_TO_GIVE_UP):
+        running.until(Mode.RUN)
+        running.clock.sleep(0.15)
+        running.run(1)
+        assert running.mode is Mode.HOLD
+    running.until(Mode.IDLE, ticks=40)
+    assert "3 holds" in running.control.reason
+
+
+def test_a_run_of_late_ticks_holds(running: Bench, furuta: RobotSpec) -> None:
+    for _ in range(furuta.safety.late_ticks_to_hold):
+        running.clock.sleep(0.033)
+        running.run(1)
+    assert running.mode is Mode.HOLD
+    assert "late ticks" in running.control.reason
+
+
+def test_homing_that_takes_too_long_is_a_fault(
+    furuta: RobotSpec, rig_port: Any, tmp_path: Path, make_bundle: Make
+) -> None:
+    never = msgspec.structs.replace(furuta.homing, settled_velocity_rad_s=1e-9, timeout_s=0.5)
+    bench = Bench(msgspec.structs.replace(furuta, homing=never), rig_port, tmp_path)
+    digest = msgspec.structs.replace(furuta, homing=never).digest()
+    bench.boot()
+    bench.load(make_bundle(1, robot_digest=digest), 1)
+    bench.obey(Start())
+    bench.until(Mode.FAULT, ticks=40)
+    assert "not settled" in bench.control.reason
+    bench.reader.close()
+    bench.ring.close()
+
+
+def test_nobody_confirming_for_too_long_ends_in_idle(
+    furuta: RobotSpec, rig_port: Any, tmp_path: Path, make_bundle: Make
+) -> None:
+    strict = msgspec.structs.replace(
+        furuta, safety=msgspec.structs.replace(furuta.safety, operator_timeout_s=1.0)
+    )
+    bench = Bench(strict, rig_port, tmp_path)
+    bench.boot()
+    bench.load(make_bundle(1, robot_digest=strict.digest()), 1)
+    bench.obey(Start())
+    bench.until(Mode.IDLE, ticks=60)
+    assert "no operator command" in bench.control.reason
+    bench.reader.close()
+    bench.ring.close()
+
+
+def test_start_on_a_bus_that_just_died_ends_in_fault(bench: Bench, make_bundle: Make) -> None:
+    bench.load(make_bundle(1), 1)
+    bench.port.dead = True
+    done = bench.obey(Start())
+    assert not done.ok
+    assert bench.mode is Mode.FAULT
+
+
+def test_a_dead_bus_at_start_is_a_fault_that_can_be_cleared_later(
+    furuta: RobotSpec, rig_port: Any, tmp_path: Path
+) -> None:
+    rig_port.dead = True
+    bench = Bench(furuta, rig_port, tmp_path)
+    bench.boot()
+    assert bench.mode is Mode.FAULT
+    rig_port.dead = False
+    assert bench.obey(Clear()).ok
+    bench.until(Mode.IDLE)
+    bench.reader.close()
+    bench.ring.close()
+
+
+def test_missed_ticks_near_a_swap_are_told_apart(running: Bench, make_bundle: Make) -> None:
+    counters = running.control.counters
+    running.run(20)
+    running.clock.sleep(0.045)
+    running.run(10)
+    assert (counters.missed_ticks, counters.missed_ticks_near_swaps) == (1, 0)
+    running.load(make_bundle(2), 2)
+    running.clock.sleep(0.045)
+    running.run(10)
+    assert (counters.missed_ticks, counters.missed_ticks_near_swaps) == (2, 1)
+
+
+def test_the_loop_ends_torque_free_even_on_an_exception(
+    running: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: Any) -> None:
+        raise RuntimeError("unexpected")
+
+    monkeypatch.setattr(running.control._observer, "observe", explode)
+    with pytest.raises(RuntimeError):
+        running.control.run()
+    assert running.motor(xl330.TORQUE_ENABLE) == 0
+
+
+def test_only_moving_modes_fill_the_ring(running: Bench) -> None:
+    running.obey(Stop())
+    produced = running.ring.produced
+    running.run(100)
+    assert running.ring.produced == produced
+    assert Mode.IDLE not in MOVING
+
+
+def test_a_limited_command_says_so(running: Bench, make_bundle: Make) -> None:
+    """At full effort for good, the arm meets its barrier."""
+    running.load(make_bundle(2, gain=0.0, bias=9.0), 2)
+    running.run(60)
+    rows = running.rows()
+    assert (rows["flags"] & Limited.POSITION).any()
+    assert running.control.counters.interventions > 0
+    assert np.abs(rows["obs"][:, 0] / 0.5).max() < 2.6

@@ -1,0 +1,146 @@
+"""Does the socket answer what it should, refuse garbage, and survive rude clients?"""
+
+from __future__ import annotations
+
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onboard.control_api import Done, Estop, Offer, Reply, Request, Start
+from onboard.control_socket import DATAGRAM_BYTES, ControlClient, ControlServer
+from protocol.errors import ConfigError, WireError
+
+
+class Desk:
+    """Acknowledges everything by name."""
+
+    def __init__(self) -> None:
+        self.idled = threading.Event()
+
+    def handle(self, request: Request) -> Reply:
+        detail = f"{request.version} in {request.directory}" if isinstance(request, Offer) else ""
+        return Done(ok=not isinstance(request, Start), detail=type(request).__name__ + detail)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[Path]:
+    path, desk = tmp_path / "run" / "control.sock", Desk()
+    server = ControlServer(path, desk.handle, desk.idled.set).open()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    yield path
+    assert desk.idled.wait(5)
+    server.close()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert not path.exists()
+
+
+@pytest.fixture
+def client(path: Path) -> Iterator[ControlClient]:
+    client = ControlClient(path)
+    yield client
+    client.close()
+
+
+def test_requests_are_answered_in_order(client: ControlClient) -> None:
+    assert client.command(Estop()) == Done(ok=True, detail="Estop")
+    assert client.command(Start()) == Done(ok=False, detail="Start")
+    assert client.offer(3, Path("/b")).detail == "Offer3 in /b"
+
+
+def test_several_clients_are_served(path: Path, client: ControlClient) -> None:
+    others = [ControlClient(path) for _ in range(5)]
+    assert all(other.command(Estop()).ok for other in [*others, client])
+    for other in others:
+        other.close()
+
+
+def test_only_this_user_can_reach_it(path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("data", [b"\xc1", b"\x80", b"x" * 300, b"\x81\xa1v\x63"])
+def test_garbage_is_refused_and_harms_nobody(
+    path: Path, client: ControlClient, data: bytes
+) -> None:
+    from onboard.control_api import decode_reply
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as rude:
+        rude.settimeout(5)
+        rude.connect(str(path))
+        rude.send(data)
+        reply = decode_reply(rude.recv(DATAGRAM_BYTES))
+    assert isinstance(reply, Done)
+    assert not reply.ok
+    assert client.command(Estop()).ok
+
+
+def test_a_client_that_leaves_before_its_answer_harms_nobody(
+    path: Path, client: ControlClient
+) -> None:
+    from protocol.messages import encode
+
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as rude:
+            rude.connect(str(path))
+            rude.send(encode(Estop()))
+    assert client.command(Estop()).ok
+
+
+def test_a_second_server_is_refused_but_a_dead_ones_socket_is_replaced(
+    path: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="another control process is running"):
+        ControlServer(path, Desk().handle, lambda: None).open()
+    stale = tmp_path / "stale.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as dead:
+        dead.bind(str(stale))
+    server = ControlServer(stale, Desk().handle, lambda: None).open()
+    server.close()
+    server.serve()
+
+
+def test_without_control_the_client_says_so_and_recovers(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    client = ControlClient(path)
+    with pytest.raises(WireError, match="control is not running"):
+        client.status()
+    server = ControlServer(path, Desk().handle, lambda: None).open()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    assert client.command(Estop()).ok
+    with pytest.raises(WireError, match="no status"):
+        client.status()
+    server.close()
+    thread.join(5)
+    with pytest.raises(WireError):
+        client.command(Estop())
+    client.close()
+
+
+def test_a_late_reply_is_never_taken_for_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    release = threading.Event()
+
+    def slow(request: Request) -> Reply:
+        release.wait(5)
+        return Done(ok=True, detail=type(request).__name__)
+
+    server = ControlServer(path, slow, lambda: None).open()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    client = ControlClient(path, timeout_s=0.05)
+    with pytest.raises(WireError):
+        client.command(Start())
+    release.set()
+    client = ControlClient(path)
+    assert client.command(Estop()).detail == "Estop"
+    client.close()
+    server.close()
+    thread.join(5)

@@ -1,0 +1,111 @@
+"""Only ``last + 1`` is accepted, and only what it says it is."""
+
+from __future__ import annotations
+
+import zlib
+
+import msgspec
+import numpy as np
+import pytest
+import zstandard
+from made_records import DTYPE, GENERATION, make_records
+
+from offboard.intake import admit, decode_batch
+from onboard.spool_entry import Tail, entries_of
+from protocol.errors import WireError
+from protocol.messages import Batch, Gap, batch_crc32
+
+EPOCH = "0" * 32
+
+
+def batch(seq: int, rows: np.ndarray | None = None) -> Batch:
+    rows = make_records(10 * seq, 10) if rows is None else rows
+    (entry,) = entries_of(rows, Tail())
+    return entry.message(EPOCH, seq)
+
+
+def altered(original: Batch, **changes: object) -> Batch:
+    """A batch whose CRC is right again after a change of its content."""
+    changed = msgspec.structs.replace(original, **changes)
+    crc = batch_crc32(changed.first_record, changed.count, changed.data)
+    return msgspec.structs.replace(changed, crc32=crc)
+
+
+def gap(seq: int) -> Gap:
+    return Gap(epoch=EPOCH, seq=seq, first_record=0, count=0, reason="lost")
+
+
+def test_batches_and_gaps_in_order_are_taken():
+    intake = admit(4, [batch(5), gap(6), batch(7)], DTYPE)
+    assert [entry.seq for entry in intake.entries] == [5, 6, 7]
+    assert (intake.last, intake.duplicates, intake.resend) == (7, 0, False)
+    assert [len(rows) for rows in intake.rows] == [10, 10]
+
+
+def test_what_is_known_is_counted_and_not_taken_again():
+    intake = admit(5, [batch(4), batch(5), batch(6)], DTYPE)
+    assert [entry.seq for entry in intake.entries] == [6]
+    assert intake.duplicates == 2
+
+
+def test_behind_a_hole_nothing_is_taken_and_the_robot_goes_back():
+    intake = admit(4, [batch(6), batch(7)], DTYPE)
+    assert not intake.entries
+    assert (intake.last, intake.resend) == (4, True)
+
+
+def test_a_hole_filled_in_the_same_breath_needs_no_resend():
+    intake = admit(4, [batch(6), batch(5), batch(6)], DTYPE)
+    assert (intake.last, intake.resend) == (6, False)
+
+
+def test_damage_on_the_way_is_asked_for_again():
+    original = batch(5)
+    damaged = msgspec.structs.replace(original, data=b"x" + original.data[1:])
+    intake = admit(4, [damaged], DTYPE)
+    assert (intake.entries, intake.refused, intake.resend) == ([], None, True)
+
+
+def bad_rows(field: str, value: float) -> np.ndarray:
+    rows = make_records(0, 10)
+    rows[field][3] = value
+    return rows
+
+
+CONTENT = {
+    "NaN observation": batch(5, bad_rows("obs", np.nan)),
+    "action out of range": batch(5, bad_rows("applied", 1.5)),
+    "unknown mode": batch(5, bad_rows("mode", 200)),
+    "time runs backwards": batch(5, bad_rows("sense_ns", -(10**18))),
+    "wrong first record": altered(batch(5), first_record=GENERATION + 1),
+    "count too high": altered(batch(5), count=11),
+    "no zstd": altered(batch(5), data=b"not compressed"),
+    "trailing bytes": altered(batch(5), data=batch(5).data + b"more"),
+    "cut short": altered(batch(5), data=batch(5).data[:-8]),
+}
+
+
+@pytest.mark.parametrize("fault", CONTENT)
+def test_bad_content_is_refused_for_good_and_what_came_before_is_kept(fault):
+    intake = admit(3, [batch(4), CONTENT[fault], batch(6)], DTYPE)
+    assert [entry.seq for entry in intake.entries] == [4]
+    assert intake.refused is not None
+    assert intake.refused[0] == 5
+
+
+def test_a_small_message_cannot_claim_a_huge_memory():
+    bomb = altered(batch(5), data=zstandard.compress(bytes(64 << 20)))
+    assert len(bomb.data) < 10_000
+    with pytest.raises(WireError, match="do not hold"):
+        decode_batch(bomb, DTYPE)
+
+
+def test_a_policy_that_asked_for_nan_is_still_data():
+    assert len(decode_batch(batch(5, bad_rows("requested", np.nan)), DTYPE)) == 10
+
+
+def test_the_crc_covers_the_numbers():
+    data = b"abc"
+    assert batch_crc32(1, 2, data) != batch_crc32(1, 3, data)
+    assert batch_crc32(1, 2, data) != batch_crc32(2, 2, data)
+    assert batch_crc32(0, 0, b"") == zlib.crc32(bytes(16))

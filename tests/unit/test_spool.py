@@ -1,0 +1,289 @@
+"""What the spool promises: once, in order, durable, and no loss without a gap."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zstandard
+from made_records import DTYPE, GENERATION, make_records
+
+from onboard.spool import Spool, open_spool
+from protocol.errors import StoreError
+from protocol.messages import MAX_BYTES, Batch, Gap, encode
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spool.sqlite"
+
+
+def opened(path: Path, quota_bytes: int = 1 << 20) -> Spool:
+    return open_spool(path, quota_bytes)
+
+
+def edited(path: Path, sql: str, *parameters: object) -> None:
+    """Change the closed file behind the spool's back."""
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(sql, parameters)
+    connection.close()
+
+
+def rows_of(batch: Batch) -> np.ndarray:
+    return np.frombuffer(zstandard.decompress(batch.data), DTYPE)
+
+
+def test_rows_come_back_bit_identical_over_a_restart(path):
+    rows = make_records(0, 120)
+    spool = opened(path)
+    assert spool.append(rows) == 120
+    epoch = spool.epoch
+    spool.close()
+    spool = opened(path)
+    (batch,) = spool.unacknowledged(10)
+    spool.close()
+    assert batch.epoch == epoch
+    assert (batch.seq, batch.first_record, batch.count) == (1, GENERATION, 120)
+    assert rows_of(batch).tobytes() == rows.tobytes()
+
+
+def test_rows_spooled_before_a_kill_are_not_spooled_again(path):
+    rows = make_records(0, 100)
+    spool = opened(path)
+    spool.append(rows[:60])
+    spool.close()  # killed before the ring was released: all rows are still there
+    spool = opened(path)
+    assert spool.append(rows) == 40
+    assert [b.first_record - GENERATION for b in spool.unacknowledged(9)] == [0, 60]
+    assert spool.spooled == 100
+    spool.close()
+
+
+def test_a_jump_in_the_numbers_becomes_a_gap_between_two_batches(path):
+    spool = opened(path)
+    spool.append(np.concatenate([make_records(0, 10), make_records(25, 5)]))
+    first, gap, second = spool.unacknowledged(9)
+    spool.close()
+    assert isinstance(gap, Gap)
+    assert (gap.seq, gap.first_record - GENERATION, gap.count) == (2, 10, 15)
+    assert (first.count, second.count) == (10, 5)
+
+
+def test_a_jump_across_a_restart_is_a_gap_too(path):
+    spool = opened(path)
+    spool.append(make_records(0, 10))
+    spool.close()
+    spool = opened(path)
+    spool.append(make_records(12, 10))
+    kinds = [type(entry) for entry in spool.unacknowledged(9)]
+    spool.close()
+    assert kinds == [Batch, Gap, Batch]
+
+
+def test_a_new_ring_generation_is_no_gap(path):
+    spool = opened(path)
+    spool.append(make_records(5, 10, generation=1))
+    spool.append(make_records(0, 10, generation=2))
+    assert [type(entry) for entry in spool.unacknowledged(9)] == [Batch, Batch]
+    spool.close()
+
+
+def test_a_generation_that_restarts_lower_is_not_taken_for_old_rows(path):
+    spool = opened(path)
+    spool.append(make_records(0, 10, generation=7))
+    assert spool.append(make_records(0, 10, generation=1)) == 10
+    spool.close()
+
+
+def test_acknowledged_entries_are_gone_and_numbers_go_on(path):
+    spool = opened(path)
+    for first in range(0, 50, 10):
+        spool.append(make_records(first, 10))
+    spool.acknowledge(3)
+    assert [entry.seq for entry in spool.unacknowledged(9)] == [4, 5]
+    spool.acknowledge(5)
+    spool.close()
+    spool = opened(path)
+    assert (spool.first_held, spool.newest) == (6, 5)
+    spool.append(make_records(50, 1))
+    assert [entry.seq for entry in spool.unacknowledged(9)] == [6]
+    spool.close()
+
+
+def records_in(entries: list[Batch | Gap], kind: type) -> int:
+    return sum(entry.count for entry in entries if isinstance(entry, kind))
+
+
+def test_full_rejects_new_keeps_old_and_declares_the_loss(path):
+    spool = opened(path, quota_bytes=6000)
+    taken = [spool.append(make_records(first, 40)) for first in range(0, 400, 40)]
+    assert (taken[0], taken[-1]) == (40, 0)
+    assert spool.rejected == 400 - sum(taken)
+    assert records_in(spool.unacknowledged(99), Batch) == sum(taken)
+    declared = records_in(spool.unacknowledged(99), Gap)
+    spool.acknowledge(spool.newest)
+    assert spool.append(make_records(400, 10)) == 10
+    gap, batch = spool.unacknowledged(9)
+    spool.close()
+    assert isinstance(gap, Gap)
+    assert "quota" in gap.reason
+    assert declared + gap.count == spool.rejected
+    assert gap.first_record + gap.count == batch.first_record
+
+
+def test_a_loss_while_full_is_declared_even_if_the_agent_is_killed(path):
+    spool = opened(path, quota_bytes=4000)
+    taken = sum(spool.append(make_records(first, 40)) for first in range(0, 400, 40))
+    spool.close()
+    spool = opened(path)
+    spool.append(make_records(400, 10))
+    assert records_in(spool.unacknowledged(99), Gap) == 400 - taken > 0
+    spool.close()
+
+
+def test_the_file_cannot_outgrow_its_limit(path):
+    spool = opened(path, quota_bytes=1 << 16)
+    for first in range(0, 100_000, 500):
+        spool.append(make_records(first, 500))
+    spool.close()
+    assert path.stat().st_size < (2 << 16) + (1 << 20) + (1 << 16)
+
+
+@pytest.mark.parametrize("column", ["data", "first_record", "records", "crc32"])
+def test_a_flipped_bit_is_quarantined_and_a_gap_takes_its_place(path, column):
+    spool = opened(path)
+    for first in range(0, 30, 10):
+        spool.append(make_records(first, 10))
+    spool.close()
+    if column == "data":
+        edited(path, "UPDATE entries SET data = CAST('x' || substr(data, 2) AS BLOB) WHERE seq = 2")
+    else:
+        edited(path, f"UPDATE entries SET {column} = {column} + 4 WHERE seq = 2")
+    spool = opened(path)
+    first, gap, last = spool.unacknowledged(9)
+    assert [first.seq, gap.seq, last.seq] == [1, 2, 3]
+    assert isinstance(gap, Gap)
+    assert spool.quarantined == 1
+    assert spool.unacknowledged(9)[1] == gap, "the gap itself must be sound"
+    spool.close()
+    edited(path, "SELECT 1")
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT seq, length(data) > 0 FROM quarantine").fetchall() == [(2, 1)]
+    connection.close()
+
+
+def test_an_entry_that_vanished_becomes_a_gap(path):
+    spool = opened(path)
+    for first in range(0, 30, 10):
+        spool.append(make_records(first, 10))
+    spool.close()
+    edited(path, "DELETE FROM entries WHERE seq = 2")
+    spool = opened(path)
+    assert [type(entry) for entry in spool.unacknowledged(9)] == [Batch, Gap, Batch]
+    spool.close()
+
+
+def test_quarantine_does_not_grow_without_bound(path):
+    spool = opened(path)
+    for first in range(100):
+        spool.append(make_records(first, 1))
+        spool.quarantine(first + 1, "refused")
+    spool.close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT count(*) FROM quarantine").fetchone()[0] <= 64
+    connection.close()
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a database, but long enough to be read as one" * 9])
+def test_a_damaged_file_is_set_aside_and_the_loss_declared(path, damage):
+    spool = opened(path)
+    spool.append(make_records(0, 500))
+    epoch = spool.epoch
+    spool.close()
+    path.write_bytes(damage or path.read_bytes()[:4096] + bytes(5000))
+    spool = opened(path)
+    assert spool.epoch != epoch
+    (gap,) = spool.unacknowledged(9)
+    spool.close()
+    assert isinstance(gap, Gap)
+    assert "damaged" in gap.reason
+    assert path.with_name("spool.sqlite.damaged-1").exists()
+
+
+def test_a_torn_log_costs_at_most_the_newest_commits(path):
+    spool = opened(path)
+    for first in range(0, 200, 10):
+        spool.append(make_records(first, 10))
+    log = path.with_name("spool.sqlite-wal")
+    torn = log.read_bytes()[:-3000] + bytes(500)
+    copy = path.with_name("copy.sqlite")
+    copy.write_bytes(path.read_bytes())
+    spool.close()
+    copy.with_name("copy.sqlite-wal").write_bytes(torn)
+    spool = opened(copy)
+    batches = [b for b in spool.unacknowledged(99) if isinstance(b, Batch)]
+    spool.close()
+    kept = np.concatenate([rows_of(batch) for batch in batches])
+    assert len(kept) >= 180
+    assert kept.tobytes() == make_records_in_tens(len(kept)).tobytes()
+
+
+def make_records_in_tens(count: int) -> np.ndarray:
+    return np.concatenate([make_records(first, 10) for first in range(0, count, 10)])
+
+
+def test_only_one_process_may_hold_the_file(path):
+    spool = opened(path)
+    with pytest.raises(StoreError, match=r"spool\.sqlite.*locked"):
+        opened(path)
+    spool.close()
+
+
+def test_incompressible_rows_of_any_number_fit_messages(path):
+    rows = make_records(0, 30_000)
+    for field in ("obs", "requested"):
+        rows[field] = np.random.default_rng(0).normal(size=rows[field].shape)
+    spool = opened(path, quota_bytes=1 << 30)
+    spool.append(rows)
+    batches = spool.unacknowledged(99)
+    spool.close()
+    assert all(len(encode(batch)) <= MAX_BYTES for batch in batches)
+    assert b"".join(rows_of(b).tobytes() for b in batches) == rows.tobytes()
+
+
+def test_a_new_epoch_keeps_what_is_held_and_starts_its_numbers_at_one(path):
+    spool = opened(path)
+    for first in range(0, 50, 10):
+        spool.append(make_records(first, 10))
+    spool.acknowledge(3)
+    before = spool.unacknowledged(9)
+    epoch = spool.epoch
+    spool.begin_epoch()
+    after = spool.unacknowledged(9)
+    spool.append(make_records(50, 10))
+    assert spool.newest == 3
+    spool.close()
+    assert spool.epoch != epoch
+    assert [entry.seq for entry in after] == [1, 2]
+    assert [entry.data for entry in after] == [entry.data for entry in before]
+
+
+def test_epochs_are_never_the_same(tmp_path):
+    spools = [opened(tmp_path / f"{number}.sqlite") for number in range(3)]
+    for spool in spools:
+        spool.close()
+    assert all(a.epoch != b.epoch for a, b in itertools.combinations(spools, 2))
+
+
+def test_facts_survive_a_restart(path):
+    spool = opened(path)
+    assert spool.fact("floor") is None
+    spool.remember("floor", "7")
+    spool.close()
+    spool = opened(path)
+    assert spool.fact("floor") == "7"
+    spool.close()
