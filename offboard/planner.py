@@ -74,17 +74,14 @@ class Planner:
 
     def _follow_policy(self, obs: Tensor) -> Tensor:
         """(S, O) → (S, N, H, A): what the noisy policy would do inside the model."""
-        N, H = self._config.policy_candidates, self._config.horizon
+        N, H, A = self._config.policy_candidates, self._config.horizon, self._model.action_size
         state, actions = obs.repeat_interleave(N, 0), []
         for _ in range(H):
-            noise = torch.randn(
-                state.shape[0], self._actor["actor.head.bias"].shape[0] // 2,
-                generator=self._generator,
-            )  # fmt: skip
+            noise = torch.randn(state.shape[0], A, generator=self._generator)
             action = act(self._actor, state, noise)
             actions.append(action)
             state = self._model.expect(self._state, state, action).following
-        return torch.stack(actions, 1).view(obs.shape[0], N, H, -1)
+        return torch.stack(actions, 1).view(obs.shape[0], N, H, A)
 
     def _perturb(self, mean: Tensor) -> Tensor:
         """(S, H, A) → (S, N, H, A): broad noise around the last plan."""

@@ -28,6 +28,7 @@ class ServeStatus(Struct, frozen=True, kw_only=True):
     version: int
     published: int
     held_back: int
+    unfit: list[str]
     committed: int
     refusals: dict[str, int]
     episodes: list[Episode]
@@ -46,6 +47,7 @@ def snapshot(
         version=session.version,
         published=published,
         held_back=session.held_back,
+        unfit=session.unfit,
         committed=ingest.committed,
         refusals=dict(ingest.refusals),
         episodes=session.episodes,

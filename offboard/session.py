@@ -19,6 +19,7 @@ from offboard.finetune import Learner
 from offboard.parameters import Space
 from offboard.snapshots import Snapshot, Snapshots, imagined_return
 from offboard.world_model import WorldModel
+from protocol.errors import BundleError
 from protocol.modes import Mode
 from protocol.step_record import Rows
 
@@ -59,7 +60,13 @@ Publish = Callable[[Tensor, float, dict[str, float]], int]
 
 
 class Session:
-    """Drives one learner. Call :meth:`push` with rows and :meth:`turn` whenever there is time."""
+    """Drives one learner. Call :meth:`push` with rows and :meth:`turn` whenever there is time.
+
+    Attributes:
+        episodes: finished ones, in order.
+        held_back: candidates the gate expected to be worse than the incumbent.
+        unfit: why candidates could not be exported.
+    """
 
     def __init__(
         self,
@@ -72,6 +79,7 @@ class Session:
     ) -> None:
         self.episodes: list[Episode] = []
         self.held_back = 0
+        self.unfit: list[str] = []
         self._learner = learner
         self._model = model
         self._space = space
@@ -167,10 +175,13 @@ class Session:
         self._published_at = online
         candidate = self._imagine(self._learner.state.actor)
         incumbent = self._imagine(self._snapshots.latest.actor)
-        if candidate >= self._config.gate_ratio * incumbent:
-            self._send(self._learner.state.actor, 1.0, candidate)
-        else:
+        if not candidate >= self._config.gate_ratio * incumbent:
             self.held_back += 1
+            return True
+        try:
+            self._send(self._learner.state.actor, 1.0, candidate)
+        except BundleError as error:
+            self.unfit.append(str(error))
         return True
 
     def _imagine(self, actor: Tensor) -> float:

@@ -69,7 +69,7 @@ class Agent:
             self._attempt(name, step, now_s)
         self._log.state("streaming", self._uplink.streaming)
         self._log.state("refused", self._uplink.refusal)
-        self._log.state("rejected_records", self._spool.rejected)
+        self._log.state("spool_full", self._spool.refusing)
         self._log.state("quarantined_entries", self._spool.quarantined)
 
     def run(self, stop: threading.Event, clock_s: Callable[[], float]) -> None:

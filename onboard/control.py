@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onboard.bus import Bus, Check
 from onboard.control_api import Clear, Done, Estop, Start, Stop
+from onboard.counters import Counters
 from onboard.episode import Episode
 from onboard.homing import Homing
 from onboard.hotswap import HotSwap
@@ -37,7 +37,6 @@ HOLD_S = 0.5
 HOLDS_TO_GIVE_UP = 3
 """HOLDs without a completed episode between them before the robot stops trying."""
 CHECK_EVERY_TICKS = 5
-NEAR_SWAP_TICKS = 5
 POWER_OFF_AGAIN_S = 1.0
 _LATCHED = frozenset({Mode.FAULT, Mode.ESTOP})
 _BUS_UNUSED = _LATCHED | {Mode.BOOT, Mode.SELFTEST}
@@ -52,16 +51,6 @@ class Command:
     def __init__(self, request: OperatorRequest) -> None:
         self.request = request
         self.reply: Done | None = None
-
-
-@dataclass
-class Counters:
-    """Cumulative since the process started."""
-
-    ticks: int = 0
-    missed_ticks: int = 0
-    missed_ticks_near_swaps: int = 0
-    interventions: int = 0
 
 
 class Control:
@@ -103,8 +92,6 @@ class Control:
         self._torque_unconfirmed = False
         self._holds = 0
         self._row_due = False
-        self._flip_tick = -NEAR_SWAP_TICKS - 1
-        self._recent_skips: deque[int] = deque(maxlen=NEAR_SWAP_TICKS)
         # Of the tick in progress:
         self._flags = 0
         self._end = End.RUNNING
@@ -164,11 +151,7 @@ class Control:
     def _begin(self, wake: Wake) -> None:
         self._flags, self._end, self._missed = 0, End.RUNNING, ""
         self._requested = self._zeros
-        self.counters.ticks += 1
-        self.counters.missed_ticks += wake.skipped
-        self._recent_skips.append(wake.skipped)
-        if wake.tick - wake.skipped - self._flip_tick <= NEAR_SWAP_TICKS:
-            self.counters.missed_ticks_near_swaps += wake.skipped
+        self.counters.tick(wake)
 
     def _obey(self, request: OperatorRequest) -> Done:
         if isinstance(request, Start):
@@ -247,8 +230,7 @@ class Control:
         if self.swap.flip():
             self._flags |= Flag.SWAPPED
             self._pilot.bad.reset()
-            self._flip_tick = tick
-            self.counters.missed_ticks_near_swaps += sum(self._recent_skips)
+            self.counters.swap(tick)
             self.journal.append(f"policy {self.swap.active_version} drives")
 
     # Acting.

@@ -66,5 +66,8 @@ class Courier:
         except BundleError as error:
             self.trouble = str(error)
             return None
+        except Exception as error:  # parsers met foreign bytes; streaming must go on
+            self.trouble = f"update failed: {type(error).__name__}: {error}"
+            return None
         self.trouble = ""
         return update

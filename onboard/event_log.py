@@ -7,6 +7,8 @@ from typing import TextIO
 
 import msgspec
 
+_QUIET = ("", "ok", 0, False)
+
 
 class EventLog:
     """Writes one line for each event, and for a state only when it changes."""
@@ -23,7 +25,8 @@ class EventLog:
         self._stream.flush()
 
     def state(self, name: str, value: object) -> None:
-        """A line if ``name`` was not ``value`` before."""
-        if self._states.get(name) != value:
-            self._states[name] = value
+        """A line if ``name`` was not ``value`` before; none for a quiet beginning."""
+        before = self._states.get(name, value if value in _QUIET else None)
+        self._states[name] = value
+        if before != value:
             self.note(name, state=value)

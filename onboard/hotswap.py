@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import queue
 from collections import deque
 from enum import Enum, auto
@@ -191,9 +192,11 @@ def _files(directory: Path, manifest: Manifest) -> tuple[bytes, bytes]:
 
 
 def _read(path: Path, limit: int) -> bytes:
+    """The file, in memory of its size: a buffer of ``limit`` bytes would stall a locked process."""
     try:
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(min(size, limit) + 1)
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error})") from error
     if len(data) > limit:

@@ -132,6 +132,11 @@ class Spool:
         """Release the file."""
         self._database.close()
 
+    @property
+    def refusing(self) -> bool:
+        """Is there no room for new records?"""
+        return bool(self._tail.owed)
+
     def append(self, rows: Rows) -> int:
         """Make rows durable, one batch per run of consecutive ``seq``, in one commit.
 
@@ -193,20 +198,11 @@ class Spool:
         self.first_held = last + 1
 
     def quarantine(self, seq: int, reason: str) -> Batch | Gap:
-        """Keep entry ``seq`` aside for inspection; a gap takes its place."""
+        """A gap takes the place of entry ``seq``, which is kept aside if there is room."""
         entry = gap(*self._numbers(seq), reason)
+        with suppress(FullError):
+            self._keep_aside(seq, reason)
         with self._database.transaction():
-            self._database.write(
-                "INSERT INTO quarantine (epoch, seq, reason, first_record, records, data, crc32) "
-                "SELECT ?, seq, ?, first_record, records, data, crc32 FROM entries WHERE seq = ?",
-                self.epoch,
-                reason,
-                seq,
-            )
-            self._database.write(
-                "DELETE FROM quarantine WHERE number <= (SELECT max(number) FROM quarantine) - ?",
-                QUARANTINE_MAX_ENTRIES,
-            )
             self._database.write(
                 "INSERT OR REPLACE INTO entries (seq, kind, first_record, records, data, crc32) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
@@ -269,6 +265,20 @@ class Spool:
         with suppress(FullError):
             self.remember("tail", encode_tail(self._tail))
         return 0
+
+    def _keep_aside(self, seq: int, reason: str) -> None:
+        with self._database.transaction():
+            self._database.write(
+                "INSERT INTO quarantine (epoch, seq, reason, first_record, records, data, crc32) "
+                "SELECT ?, seq, ?, first_record, records, data, crc32 FROM entries WHERE seq = ?",
+                self.epoch,
+                reason,
+                seq,
+            )
+            self._database.write(
+                "DELETE FROM quarantine WHERE number <= (SELECT max(number) FROM quarantine) - ?",
+                QUARANTINE_MAX_ENTRIES,
+            )
 
     def _numbers(self, seq: int) -> tuple[int, int]:
         """First record and number of records of an entry as far as they can be believed."""

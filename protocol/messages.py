@@ -24,9 +24,9 @@ BATCH_MAX_RECORDS = 8192
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Small = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Text = Annotated[str, Meta(max_length=1024)]
-Epoch = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-TargetPath = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_./-]{0,199}$")]
+Epoch = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+TargetPath = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_./-]{0,199}\Z")]
 
 
 class _Message(Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -77,7 +77,7 @@ class PolicyEvent(Struct, frozen=True, kw_only=True):
 
     number: Count
     version: Small
-    outcome: Annotated[str, Meta(pattern=r"^(activated|committed|rejected|rolled_back)$")]
+    outcome: Annotated[str, Meta(pattern=r"^(activated|committed|rejected|rolled_back)\Z")]
     reason: Text = ""
 
 

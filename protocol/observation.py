@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ FloatArray = NDArray[np.float32]
 
 
 def wrap(angle_rad: float) -> float:
-    """The same angle in [-pi, pi)."""
+    """The same angle in [-pi, pi]."""
     return (angle_rad + math.pi) % (2.0 * math.pi) - math.pi
 
 
@@ -56,8 +57,13 @@ class Layout:
 
     def read(self, obs: Any, label: str) -> Any:
         """Physical value of one term: ``obs`` (..., O) → (...), in rad, rad/s or unit action."""
+        return self.reader(label)(obs)
+
+    def reader(self, label: str) -> Callable[[Any], Any]:
+        """:meth:`read` for one term. Raises ConfigError at once if the observation lacks it."""
         column = self.column(label)
-        return obs[..., column] / self.scales[column]
+        scale = self.scales[column]
+        return lambda obs: obs[..., column] / scale
 
     def shift_history(self, obs: Any, applied: Any, following: Any) -> Any:
         """``following`` (..., O) with its action history derived from ``obs`` and ``applied``.
@@ -69,13 +75,11 @@ class Layout:
         columns = [following[..., i : i + 1] for i in range(self.size)]
         where = {(action, age): column for column, action, age in self.history}
         for column, action, age in self.history:
-            source = where.get((action, age - 1))
             if age == 1:
                 value = applied[..., action : action + 1]
-            elif source is not None:
-                value = obs[..., source : source + 1] / self.scales[source]
             else:
-                continue  # older than anything observed: leave the prediction
+                source = where[action, age - 1]
+                value = obs[..., source : source + 1] / self.scales[source]
             columns[column] = value * self.scales[column]
         return xp.concat(columns, axis=-1)
 

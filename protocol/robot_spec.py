@@ -24,7 +24,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z")]
 Positive = Annotated[float, Meta(gt=0.0)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -220,7 +220,7 @@ def parse_robot_spec(text: str, origin: str) -> RobotSpec:
     """
     try:
         spec = msgspec.convert(tomllib.loads(text), RobotSpec)
-    except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
+    except (msgspec.ValidationError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{origin}: {error}") from error
     problems = [*_problems(spec)]
     if problems:
@@ -244,6 +244,7 @@ def _problems(spec: RobotSpec) -> Iterator[str]:
         if not math.isfinite(value):
             yield f"{key} is {value}; write a finite number"
     yield from _joint_problems(spec)
+    yield from _homing_problems(spec)
     yield from _observation_problems(spec)
     yield from _limit_problems(spec)
     if not spec.tasks:
@@ -267,10 +268,21 @@ def _joint_problems(spec: RobotSpec) -> Iterator[str]:
             yield f"joints.{joint.name}: position_min_rad must be below position_max_rad"
         elif joint.actuated and 2 * spec.safety.position_margin_rad >= span_rad:
             yield f"joints.{joint.name}: safety.position_margin_rad leaves no room to move"
-    if len(spec.homing.home_rad) != len(spec.actuated):
+        if joint.actuated and joint.model == "encoder-12bit":
+            yield f"joints.{joint.name}: an {joint.model} has no torque; write actuated = false"
+
+
+def _homing_problems(spec: RobotSpec) -> Iterator[str]:
+    homing, margin_rad = spec.homing, spec.safety.position_margin_rad
+    if len(homing.home_rad) != len(spec.actuated):
         yield f"homing.home_rad needs {len(spec.actuated)} numbers, one per actuated joint"
-    if spec.homing.passive_joint is not None and spec.homing.passive_joint not in names:
-        yield f"homing.passive_joint {spec.homing.passive_joint!r} is no joint; joints are {names}"
+    for joint, home_rad in zip(spec.actuated, homing.home_rad, strict=False):
+        low, high = joint.position_min_rad + margin_rad, joint.position_max_rad - margin_rad
+        if not low <= home_rad <= high:
+            yield f"homing.home_rad {home_rad} of {joint.name} must lie in [{low:g}, {high:g}] rad"
+    passive = [joint.name for joint in spec.joints if not joint.actuated]
+    if homing.passive_joint is not None and homing.passive_joint not in passive:
+        yield f"homing.passive_joint {homing.passive_joint!r} is none of {passive}, not actuated"
 
 
 def _observation_problems(spec: RobotSpec) -> Iterator[str]:
@@ -280,15 +292,24 @@ def _observation_problems(spec: RobotSpec) -> Iterator[str]:
         readable = spec.actuated if term.kind == "applied" else spec.joints
         if term.joint not in [joint.name for joint in readable]:
             yield f"observation[{index}].joint {term.joint!r} cannot be read as {term.kind}"
+        elif term.kind != "applied" and term.age_ticks != 1:
+            yield f"observation[{index}].age_ticks is for applied terms, not for {term.kind}"
+    history = [(term.joint, term.age_ticks) for term in spec.observation if term.kind == "applied"]
+    for joint in spec.actuated:
+        ages = sorted(age for name, age in history if name == joint.name)
+        if ages != [*range(1, len(ages) + 1)]:
+            yield f"observation: applied {joint.name} needs age_ticks 1, 2, … each once, got {ages}"
 
 
 def _limit_problems(spec: RobotSpec) -> Iterator[str]:
-    full_nm = spec.action.current_max_a * spec.action.torque_constant_nm_a
-    if not 0.5 * full_nm <= spec.safety.effort_max_nm <= 1.001 * full_nm:
-        yield (
-            f"safety.effort_max_nm {spec.safety.effort_max_nm} must lie in [0.5, 1] of "
-            f"current_max_a × torque_constant_nm_a = {full_nm:.4f} Nm; check the units"
-        )
+    for joint in spec.actuated:
+        full_nm = spec.action.current_max_a * spec.action.torque_constant_nm_a * joint.gear
+        if not 0.5 * full_nm <= spec.safety.effort_max_nm <= 1.001 * full_nm:
+            yield (
+                f"safety.effort_max_nm {spec.safety.effort_max_nm} must lie in [0.5, 1] of "
+                f"current_max_a × torque_constant_nm_a × gear = {full_nm:.4f} Nm of {joint.name}; "
+                "check the units"
+            )
     if spec.safety.voltage_min_v >= spec.safety.voltage_max_v:
         yield "safety.voltage_min_v must be below safety.voltage_max_v"
     if spec.bus.read_timeout_s >= 0.5 * spec.tick_s:

@@ -86,9 +86,7 @@ def decode_rows(data: bytes, dtype: np.dtype[np.void], count: int) -> Rows:
     rows = np.frombuffer(data, dtype=dtype)
     if count == 0:
         return rows
-    if not np.array_equal(
-        np.diff(rows["seq"].astype(np.int64)), np.ones(count - 1, dtype=np.int64)
-    ):
+    if (rows["seq"][1:] != rows["seq"][:-1] + np.uint64(1)).any():
         raise WireError("record sequence numbers are not consecutive")
     if rows["mode"].max() > max(Mode) or rows["end"].max() > max(End):
         raise WireError("record with an unknown mode or end")
@@ -97,7 +95,8 @@ def decode_rows(data: bytes, dtype: np.dtype[np.void], count: int) -> Rows:
             raise WireError(f"record with a non-finite {field}")
     if np.abs(rows["applied"]).max() > 1.0:
         raise WireError("record with an applied action outside [-1, 1]")
-    if (np.diff(rows["sense_ns"]) < 0).any() or (rows["act_ns"] < rows["sense_ns"]).any():
+    sense_ns = rows["sense_ns"]
+    if (sense_ns[1:] < sense_ns[:-1]).any() or (rows["act_ns"] < sense_ns).any():
         raise WireError("record timestamps run backwards")
     return rows
 

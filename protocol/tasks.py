@@ -40,20 +40,22 @@ def swing_up(layout: Layout) -> Judge:
 
     Source: LEARNING.md § 5.2, the recommended reward ("kind 3").
     """
+    arm_rad, cos_theta = layout.reader("position:arm"), layout.reader("cos:pendulum")
+    speed_rad_s, last_action = layout.reader("velocity:pendulum"), layout.reader("applied:arm:1")
 
     def judge(obs: Any, applied: Any, following: Any) -> Outcome:
         xp = array_namespace(following)
-        arm = xp.abs(layout.read(following, "position:arm"))
-        cos = layout.read(following, "cos:pendulum")
-        speed = layout.read(following, "velocity:pendulum")
-        change = applied[..., 0] - layout.read(obs, "applied:arm:1")
+        arm = xp.abs(arm_rad(following))
+        cos = xp.clip(cos_theta(following), -1.0, 1.0)
+        speed = speed_rad_s(following)
+        change = applied[..., 0] - last_action(obs)
         height = (1.0 + cos) / 2.0
         centred = 1.0 - 0.3 * xp.clip(arm / 2.0, 0.0, 1.0) ** 2
         smooth = 1.0 - 0.15 * xp.clip(change**2, 0.0, 1.0)
         cable = xp.clip((CABLE_TIGHT_RAD - arm) / (CABLE_TIGHT_RAD - CABLE_FREE_RAD), 0.0, 1.0)
         still = 0.6 + 0.4 * xp.exp(-(1.0 - cos) / 0.06 - (speed / 5.0) ** 2)
         ended = xp.where(arm > CABLE_END_RAD, xp.ones_like(arm), xp.zeros_like(arm))
-        return Outcome(xp.clip(height, 0.0, 1.0) * centred * smooth * cable * still, ended)
+        return Outcome(height * centred * smooth * cable * still, ended)
 
     return judge
 

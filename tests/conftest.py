@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,17 @@ from made_policy import write_bundle
 from made_rig import ROBOT, RigPort, make_rig_port
 
 from protocol.robot_spec import RobotSpec, load_robot_spec
+
+
+@pytest.fixture(scope="module")
+def eager() -> Iterator[None]:
+    """The learner's functions uncompiled: torch.compile costs 30 s and changes no result."""
+    import torch
+
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("offboard.compiled.can_compile", lambda: False)
+        yield
 
 
 @pytest.fixture

@@ -182,6 +182,7 @@ def _finish(server: _Server, unit: str, run: RunDir) -> dict[str, Any]:
         {
             "published": server.repository.latest_version,
             "held_back": server.session.held_back,
+            "unfit": server.session.unfit,
             "episodes": as_rows(server.session.episodes),
             "account": account._asdict(),
             "retransmitted": server.ingest.duplicates,

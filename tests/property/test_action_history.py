@@ -16,7 +16,13 @@ from protocol.robot_spec import RobotSpec, Term
 def two_armed(order: list[int]) -> RobotSpec:
     """Two driven joints with histories of three and two ticks, scaled, in any order of columns."""
     elbow = msgspec.structs.replace(SPEC.joints[0], name="elbow", id=3)
-    history = [("arm", 1, 1.0), ("arm", 2, 0.5), ("arm", 3, 2.0), ("elbow", 1, 0.25), ("elbow", 2, 4.0)]
+    history = [
+        ("arm", 1, 1.0),
+        ("arm", 2, 0.5),
+        ("arm", 3, 2.0),
+        ("elbow", 1, 0.25),
+        ("elbow", 2, 4.0),
+    ]
     terms = [
         *(Term(kind="applied", joint=j, age_ticks=a, scale=s) for j, a, s in history),
         Term(kind="position", joint="elbow", scale=0.5),

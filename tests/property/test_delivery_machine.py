@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from made_link import Link, Robot, Server
@@ -197,7 +197,12 @@ class Delivery(RuleBasedStateMachine):
 
 
 TestDelivery = Delivery.TestCase
-TestDelivery.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestDelivery.settings = settings(
+    max_examples=100,
+    stateful_step_count=40,
+    deadline=None,
+    phases=set(Phase) - {Phase.explain},
+)
 
 
 def test_entries_in_flight_are_decodable_messages():

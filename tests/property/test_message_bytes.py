@@ -109,7 +109,9 @@ def test_size_is_judged_before_content() -> None:
 
 
 def test_a_message_of_exactly_the_cap_is_taken() -> None:
-    room = MAX_BYTES - len(msgspec.msgpack.encode(fields_of("fetch", padding=bytes(70_000)))) + 70_000
+    room = (
+        MAX_BYTES - len(msgspec.msgpack.encode(fields_of("fetch", padding=bytes(70_000)))) + 70_000
+    )
     data = msgspec.msgpack.encode(fields_of("fetch", padding=bytes(room)))
     assert len(data) == MAX_BYTES
     assert decode_to_server(data) == MESSAGES["fetch"]
@@ -165,7 +167,9 @@ def test_a_chunk_too_large_for_its_kind_is_refused() -> None:
 
 
 def test_a_field_of_the_future_is_ignored() -> None:
-    assert decode_to_server(msgspec.msgpack.encode(fields_of("gap", colour="red"))) == MESSAGES["gap"]
+    assert (
+        decode_to_server(msgspec.msgpack.encode(fields_of("gap", colour="red"))) == MESSAGES["gap"]
+    )
 
 
 def test_a_message_from_before_a_field_existed_is_understood() -> None:

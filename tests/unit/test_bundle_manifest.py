@@ -108,7 +108,9 @@ def test_no_field_but_the_schema_may_be_left_out(field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"version": NaN}'], ids=repr
+    "data",
+    [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"version": NaN}'],
+    ids=["nothing", "half", "list", "no text", "nested", "NaN"],
 )
 def test_what_is_no_manifest_is_refused(data: bytes) -> None:
     with pytest.raises(BundleError, match="manifest refused"):

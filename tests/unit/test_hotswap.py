@@ -248,3 +248,40 @@ def test_staging_runs_in_its_own_thread_until_closed(furuta: RobotSpec, make_bun
     thread.join(10)
     assert not thread.is_alive()
     assert swap.flip()
+
+
+def test_sessions_are_shared_by_graph_and_the_oldest_is_dropped(make_bundle: Make) -> None:
+    from onboard.policy import KEPT_SESSIONS, Sessions
+    from protocol.errors import BundleError
+
+    graph, sessions = (make_bundle(1) / "graph.onnx").read_bytes(), Sessions()
+    first = sessions.session("0", graph)
+    assert sessions.session("0", graph) is first
+    for name in range(1, KEPT_SESSIONS + 1):
+        sessions.session(str(name), graph)
+    assert sessions.session("0", graph) is not first
+    with pytest.raises(BundleError, match="ONNX Runtime refuses the graph"):
+        sessions.session("garbage", b"\x08\x07garbage")
+
+
+def test_weights_the_runtime_refuses_are_a_bundle_error(
+    furuta: RobotSpec, make_bundle: Make
+) -> None:
+    """Behind all checks of ours, the runtime's own refusal still is a rejection."""
+    from onboard.policy import Sessions, ready_slot
+    from protocol.bundle import decode_manifest, golden_of
+    from protocol.errors import BundleError
+
+    folder, layout = make_bundle(1), Layout(furuta)
+    manifest = decode_manifest((folder / "manifest.json").read_bytes())
+    session = Sessions().session("x", (folder / "graph.onnx").read_bytes())
+    weights = {"w": np.zeros((3, 3), dtype=np.float32), "b": np.zeros(1, dtype=np.float32)}
+    with pytest.raises(BundleError, match="bundle 1 does not run"):
+        ready_slot(session, weights, layout, manifest, golden_of(manifest, layout))
+
+
+def test_without_any_policy_the_pilot_has_no_answer(furuta: RobotSpec) -> None:
+    from onboard.pilot import Pilot
+
+    pilot = Pilot(furuta, HotSwap(furuta, "swing_up"), np.random.default_rng(0))
+    assert pilot.ask(np.zeros(7, dtype=np.float32)) is None

@@ -120,7 +120,9 @@ def test_no_safety_number_has_a_default(key: str) -> None:
 
 
 def test_all_problems_are_told_at_once() -> None:
-    text = edited("home_rad = [0.0]", "home_rad = []").replace("watchdog_s = 0.06", "watchdog_s=0.03")
+    text = edited("home_rad = [0.0]", "home_rad = []").replace(
+        "watchdog_s = 0.06", "watchdog_s=0.03"
+    )
     told = refusal(text)
     assert "home_rad" in told
     assert "watchdog_s" in told

@@ -145,6 +145,22 @@ def test_a_loss_while_full_is_declared_even_if_the_agent_is_killed(path):
     spool.close()
 
 
+def test_a_full_disk_rejects_new_and_heals_when_room_is_made(path, monkeypatch):
+    """The file's own limit raises what a full disk raises: SQLITE_FULL."""
+    monkeypatch.setattr("onboard.spool._OVERHEAD_BYTES", (96 << 10) - (2 << 20))
+    spool = opened(path)
+    taken = [spool.append(make_records(first, 100)) for first in range(0, 4000, 100)]
+    assert taken[-1] == 0
+    assert spool.rejected == 4000 - sum(taken)
+    assert records_in(spool.unacknowledged(99), Batch) == sum(taken)
+    spool.acknowledge(spool.newest)
+    spool.append(make_records(4000, 10))
+    gap, batch = spool.unacknowledged(9)
+    spool.close()
+    assert (gap.count, batch.count) == (4000 - sum(taken), 10)
+    assert gap.reason == "disk full"
+
+
 def test_the_file_cannot_outgrow_its_limit(path):
     spool = opened(path, quota_bytes=1 << 16)
     for first in range(0, 100_000, 500):
@@ -212,6 +228,18 @@ def test_a_damaged_file_is_set_aside_and_the_loss_declared(path, damage):
     assert isinstance(gap, Gap)
     assert "damaged" in gap.reason
     assert path.with_name("spool.sqlite.damaged-1").exists()
+
+
+@pytest.mark.parametrize("name", ["tail", "spooled", "acknowledged"])
+def test_damaged_notes_are_treated_as_a_damaged_file(path, name):
+    spool = opened(path)
+    spool.append(make_records(0, 10))
+    spool.acknowledge(1)
+    spool.close()
+    edited(path, "UPDATE facts SET value = 'x{' WHERE name = ?", name)
+    spool = opened(path)
+    assert isinstance(spool.unacknowledged(9)[0], Gap)
+    spool.close()
 
 
 def test_a_torn_log_costs_at_most_the_newest_commits(path):

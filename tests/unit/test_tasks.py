@@ -61,7 +61,12 @@ def test_speed_at_the_top_costs_the_bonus() -> None:
 
 @pytest.mark.parametrize(
     ("arm_rad", "factor"),
-    [(1.0, 1 - 0.3 * 0.25), (1.7, 1 - 0.3 * 0.85**2), (1.95, 0.5 * (1 - 0.3 * 0.975**2)), (2.2, 0.0)],
+    [
+        (1.0, 1 - 0.3 * 0.25),
+        (1.7, 1 - 0.3 * 0.85**2),
+        (1.95, 0.5 * (1 - 0.3 * 0.975**2)),
+        (2.2, 0.0),
+    ],
 )
 @pytest.mark.parametrize("side", [1.0, -1.0])
 def test_the_arm_pays_for_leaving_the_centre_and_loses_all_at_the_cables_end(
@@ -87,7 +92,9 @@ def test_an_episode_ends_where_the_cable_does(arm_rad: float, ended: float) -> N
     assert float(judged(arm_rad=arm_rad).terminated) == ended
 
 
-OBS = arrays(np.float32, (3, 7), elements=st.floats(width=32, allow_nan=False, allow_infinity=False))
+OBS = arrays(
+    np.float32, (3, 7), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)
+)
 ACTION = arrays(np.float32, (3, 1), elements=st.floats(-1.0, 1.0, width=32))
 
 

@@ -1,0 +1,76 @@
+"""Small worlds to learn in: a linear rig with the Furuta's observation, and a toy line."""
+
+from __future__ import annotations
+
+import torch
+from made_records import SPEC
+from torch import Tensor
+
+from offboard.replay import Batch
+from offboard.sac import SacConfig
+from offboard.world_model import ModelConfig, Step
+from protocol.observation import Layout
+from protocol.tasks import judge_for
+
+LAYOUT = Layout(SPEC)
+JUDGE = judge_for(SPEC, SPEC.task("swing_up"))
+O, A = LAYOUT.size, LAYOUT.action_size
+SMALL_MODEL = ModelConfig(members=3, width=32, batch=64, check_every=100)
+SMALL_SAC = SacConfig(width=16, batch=32)
+TURN_RAD = 0.2
+
+
+def linear_step(obs: Tensor, applied: Tensor, gain: float = 0.3) -> Tensor:
+    """A rig linear in observation (N, O) and action (N, A); the pendulum turns evenly."""
+    arm, cos, sin, arm_speed, speed, *_ = obs.unbind(1)
+    c, s = torch.cos(torch.tensor(TURN_RAD)), torch.sin(torch.tensor(TURN_RAD))
+    push = applied[:, 0]
+    following = torch.stack(
+        [
+            0.9 * arm + 0.1 * arm_speed,
+            c * cos - s * sin,
+            s * cos + c * sin,
+            0.8 * arm_speed + gain * push,
+            0.9 * speed + 0.2 * sin - 0.1 * push,
+            torch.zeros_like(arm),
+            torch.zeros_like(arm),
+        ],
+        dim=1,
+    )
+    shifted: Tensor = LAYOUT.shift_history(obs, applied, following)
+    return shifted
+
+
+def linear_transitions(count: int, seed: int, gain: float = 0.3) -> Batch:
+    """Random states and actions, and what they lead to."""
+    generator = torch.Generator().manual_seed(seed)
+    obs = 2.0 * torch.rand(count, O, generator=generator) - 1.0
+    angle = 2.0 * torch.pi * torch.rand(count, generator=generator)
+    obs[:, LAYOUT.column("cos:pendulum")] = angle.cos()
+    obs[:, LAYOUT.column("sin:pendulum")] = angle.sin()
+    applied = 2.0 * torch.rand(count, A, generator=generator) - 1.0
+    following = linear_step(obs, applied, gain)
+    outcome = JUDGE(obs, applied, following)
+    return Batch(obs, applied, outcome.reward, following, outcome.terminated)
+
+
+class Line:
+    """A world model in closed form: one coordinate x, and the action is the step taken.
+
+    ``reward_at``, ``doubt_at`` and ``ends_at`` map x (B,) to reward, disagreement and a bool.
+    """
+
+    action_size = 1
+
+    def __init__(self, reward_at, doubt_at=torch.zeros_like, ends_at=None) -> None:
+        self._reward_at, self._doubt_at = reward_at, doubt_at
+        self._ends_at = ends_at or (lambda x: torch.zeros_like(x, dtype=torch.bool))
+
+    def expect(self, state: object, obs: Tensor, applied: Tensor) -> Step:
+        following = obs.clone()
+        following[:, 0] += applied[:, 0]
+        x = following[:, 0]
+        return Step(following, self._reward_at(x), self._ends_at(x).float(), self._doubt_at(x))
+
+    def imagine(self, state: object, obs: Tensor, applied: Tensor, generator: object) -> Step:
+        return self.expect(state, obs, applied)

@@ -1,0 +1,146 @@
+"""Are imagined trajectories whole, dead ones worthless, and only sure and good ones kept?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from made_learning import Line
+
+from offboard.filter import FilterConfig, keep_mask, kept_transitions
+from offboard.generate import GenerateConfig, Trajectories, generate
+from offboard.replay import Batch
+
+H, M, T = 3, 4, 6
+CONFIG = GenerateConfig(trajectories=M, steps=T, explore_max=0.0)
+
+
+class Stride:
+    """A planner whose every action is ``length`` and whose plan says how often it was asked."""
+
+    def __init__(self, length: float) -> None:
+        self.length = length
+        self.plans: list[torch.Tensor] = []
+
+    def plan(self, obs, mean):
+        self.plans.append(mean)
+        plan = torch.arange(1.0, H + 1)[None, :, None].repeat(obs.shape[0], 1, 1)
+        return torch.full((obs.shape[0], 1), self.length), plan
+
+
+def walked(
+    starts: list[float], length: float = 0.5, config: GenerateConfig = CONFIG, seed: int = 0
+) -> Trajectories:
+    """Walks along a line that is worth 1 a step, doubtful by |x|, and ends beyond 2."""
+    world = Line(torch.ones_like, torch.abs, lambda x: x > 2.0)
+    starts_at = torch.tensor(starts)[:, None]
+    return generate(
+        Stride(length), world, None, starts_at, H, config, torch.Generator().manual_seed(seed)
+    )
+
+
+def test_shapes_are_trajectories_by_steps() -> None:
+    made = walked([0.0] * M)
+    assert made.steps.obs.shape == made.steps.following.shape == (M, T, 1)
+    assert made.steps.applied.shape == (M, T, 1)
+    assert made.steps.reward.shape == made.disagreement.shape == made.live.shape == (M, T)
+    assert made.returns.shape == made.uncertainty.shape == (M,)
+
+
+def test_each_step_begins_where_the_last_one_led() -> None:
+    made = walked([-1.0, -2.0])
+    assert torch.equal(made.steps.obs[:, 1:], made.steps.following[:, :-1])
+    assert made.steps.obs[0, :, 0].tolist() == [-1.0, -0.5, 0.0, 0.5, 1.0, 1.5]
+    assert made.steps.obs[:, 0, 0].tolist() == [-1.0, -2.0]
+
+
+def test_a_trajectory_that_ends_gains_nothing_more_and_stays() -> None:
+    made = walked([1.2, -9.0])  # 1.7, then 2.2: the end, at the second step
+    assert made.steps.reward[0].tolist() == [1, 1, 0, 0, 0, 0]
+    assert made.returns.tolist() == [2.0, 6.0]
+    assert made.live[0].tolist() == [True, True, False, False, False, False]
+    assert made.live[1].all()
+    assert made.steps.obs[0, 2:].unique().numel() == 1
+
+
+def test_uncertainty_is_the_mean_over_the_live_steps() -> None:
+    made = walked([1.2, -1.0])
+    assert made.uncertainty.tolist() == pytest.approx([(1.7 + 2.2) / 2, (0.5 + 0 + 0.5 + 1 + 1.5 + 2) / 6])
+
+
+def test_only_live_steps_of_kept_trajectories_are_transitions() -> None:
+    made = walked([1.2, -1.0, 1.9])
+    batch = kept_transitions(made, torch.tensor([True, False, True]))
+    assert batch.obs[:, 0].tolist() == pytest.approx([1.2, 1.7, 1.9])
+    assert batch.terminated.tolist() == [0.0, 1.0, 1.0]
+    assert batch.following[:, 0].tolist() == pytest.approx([1.7, 2.2, 2.4])
+
+
+def test_keeping_nothing_gives_no_transitions() -> None:
+    batch = kept_transitions(walked([0.0] * M), torch.zeros(M, dtype=torch.bool))
+    assert batch.obs.shape == (0, 1)
+
+
+def test_exploration_differs_between_trajectories_and_stays_in_range() -> None:
+    config = replace(CONFIG, steps=200, explore_max=1.0)
+    made = walked([-200.0] * 8, length=0.0, config=config)
+    boldness = made.steps.applied[:, :, 0].std(1)
+    assert (made.steps.applied.abs() <= 1.0).all()
+    assert float(boldness.max()) > 2.0 * float(boldness.min())
+
+
+def test_equal_seeds_give_equal_trajectories() -> None:
+    config = replace(CONFIG, explore_max=0.5)
+    first, again = walked([0.0] * M, config=config), walked([0.0] * M, config=config)
+    other = walked([0.0] * M, config=config, seed=1)
+    assert torch.equal(first.steps.obs, again.steps.obs)
+    assert not torch.equal(first.steps.obs, other.steps.obs)
+
+
+def test_the_last_plan_is_shifted_by_one_tick() -> None:
+    planner = Stride(0.0)
+    world = Line(torch.ones_like)
+    told: list[int] = []
+    config = replace(CONFIG, steps=2)
+    generate(planner, world, None, torch.zeros(1, 1), H, config, torch.Generator(), told.append)
+    assert planner.plans[0].flatten().tolist() == [0, 0, 0]
+    assert planner.plans[1].flatten().tolist() == [2, 3, 0]
+    assert told == [1, 2]
+
+
+HALVES = FilterConfig(return_quantile=0.5, uncertainty_quantile=0.5)
+
+
+def test_both_criteria_are_needed() -> None:
+    returns = torch.tensor([9.0, 9.0, 1.0, 1.0])
+    uncertainty = torch.tensor([0.1, 0.9, 0.1, 0.9])
+    assert keep_mask(returns, uncertainty, HALVES).tolist() == [True, False, False, False]
+
+
+def test_thresholds_are_quantiles_and_inclusive() -> None:
+    ramp = torch.arange(11.0)
+    config = FilterConfig(return_quantile=0.3, uncertainty_quantile=0.7)
+    assert keep_mask(ramp, ramp, config).nonzero().flatten().tolist() == [3, 4, 5, 6, 7]
+
+
+VALUES = st.lists(st.tuples(st.floats(0, 250, width=32), st.floats(0, 5, width=32)), min_size=1)
+
+
+@given(VALUES)
+def test_what_is_kept_is_better_and_surer_than_the_thresholds(pairs) -> None:
+    returns, uncertainty = torch.tensor(pairs).unbind(1)
+    keep = keep_mask(returns, uncertainty, FilterConfig())
+    assert (returns[keep] >= returns.quantile(0.3)).all()
+    assert (uncertainty[keep] <= uncertainty.quantile(0.7)).all()
+    dropped = ~keep
+    assert (
+        (returns[dropped] < returns.quantile(0.3))
+        | (uncertainty[dropped] > uncertainty.quantile(0.7))
+    ).all()
+
+
+def test_a_batch_of_trajectories_keeps_its_type() -> None:
+    assert isinstance(walked([0.0]).steps, Batch)

@@ -1,0 +1,162 @@
+"""Who may say what to the server, and what it answers when it cannot do its part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from made_link import Link, Robot, Server
+from made_records import SPEC, make_records
+
+from offboard.door import Arrival
+from onboard.spool_entry import Tail, entries_of
+from protocol.messages import Ack, Batch, Gap, Hello, Refused, Report, ToRobot, encode
+
+EPOCH = "a" * 32
+HELLO = Hello(epoch=EPOCH, robot_digest=SPEC.digest(), task="swing_up", first_held=1)
+REPORT = Report(
+    epoch=EPOCH,
+    mode=4,
+    active_version=3,
+    ticks=9,
+    missed_ticks=0,
+    produced=9,
+    spooled=9,
+    dropped=0,
+)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "episodes.sqlite")
+    yield server
+    server.stop()
+
+
+def batch(seq: int, rows: np.ndarray | None = None) -> Batch:
+    rows = make_records(10 * seq, 10) if rows is None else rows
+    return entries_of(rows, Tail())[0].message(EPOCH, seq)
+
+
+def told(server: Server, *messages: msgspec.Struct, robot: str = "r") -> list[ToRobot]:
+    arrivals = [Arrival(b"route", robot, encode(message)) for message in messages]
+    return [reply.message for reply in server.reception.take(arrivals).replies]
+
+
+def test_data_before_a_hello_is_refused(server):
+    (answer,) = told(server, batch(1))
+    assert isinstance(answer, Refused)
+    assert "hello" in answer.reason
+    assert server.store.account("r").committed == 0
+
+
+def test_a_robot_of_another_file_is_told_so(server):
+    (answer,) = told(server, msgspec.structs.replace(HELLO, robot_digest="0" * 64))
+    assert "robot file" in answer.reason
+    (answer,) = told(server, batch(1))
+    assert isinstance(answer, Refused)
+
+
+def test_a_burst_is_acknowledged_once_after_its_commit(server):
+    told(server, HELLO)
+    (ack,) = told(server, batch(1), batch(2), batch(3))
+    assert (ack.last, ack.resend) == (3, False)
+    assert server.store.last("r", EPOCH) == 3
+
+
+def test_a_robot_can_only_write_its_own_data(server):
+    """Even with the other's epoch: names come from keys."""
+    told(server, HELLO, batch(1), robot="a")
+    told(server, HELLO, robot="b")
+    told(server, batch(1, make_records(500, 3)), robot="b")
+    assert server.store.account("a").committed == 10
+    assert server.store.account("b").committed == 3
+
+
+def test_every_answer_carries_the_newest_policy(server):
+    server.reception.policy_version = 7
+    answers = told(server, HELLO) + told(server, batch(1)) + told(server, REPORT)
+    assert [answer.policy_version for answer in answers] == [7, 7, 7]
+    assert server.reception.reports["r"].active_version == 3
+
+
+def test_records_are_passed_on_after_the_commit_and_once(server):
+    told(server, HELLO)
+    arrivals = [Arrival(b"", "r", encode(message)) for message in (batch(1), batch(1))]
+    outcome = server.reception.take(arrivals)
+    assert [(c.robot, len(c.rows)) for c in outcome.committed] == [("r", 10)]
+    assert server.reception.take(arrivals).committed == []
+    assert server.reception.duplicates == 3
+
+
+def test_a_failing_store_acknowledges_nothing(server):
+    told(server, HELLO)
+    server.stop()
+    answers = told(server, batch(1), REPORT, HELLO)
+    assert all(isinstance(answer, Refused) for answer in answers)
+    server.start()
+    assert server.store.last("r", EPOCH) == 0
+
+
+def test_content_that_cannot_be_accepted_becomes_a_gap_and_the_stream_goes_on(server, tmp_path):
+    link = Link()
+    robot = Robot(tmp_path / "spool.sqlite", link)
+    bad = make_records(10, 10)
+    bad["obs"][4] = np.nan
+    for rows in (make_records(0, 10), bad, make_records(20, 10)):
+        robot.ring = rows
+        robot.collect()
+    for turn in range(6):
+        robot.uplink.step(float(turn))
+        server.handle(link, 99)
+    robot.uplink.step(9.0)
+    assert robot.spool.first_held == 4
+    assert robot.spool.quarantined == 1
+    robot.stop()
+    assert server.store.account("r").committed == 20
+    (gap,) = server.store.gaps("r")
+    assert "non-finite obs" in gap.reason
+    assert gap.count == 10
+
+
+def test_a_spool_restored_from_an_old_copy_loses_nothing(server, tmp_path):
+    """The server is ahead of the spool's memory: a new epoch begins, all is sent again."""
+    link = Link()
+    robot = Robot(tmp_path / "spool.sqlite", link)
+
+    def run(rows: np.ndarray) -> None:
+        robot.ring = rows
+        robot.collect()
+        for _ in range(8):
+            robot.uplink.step(run.now_s)
+            server.handle(link, 99)
+            run.now_s += 2.0
+
+    run.now_s = 0.0
+    run(make_records(0, 10))
+    robot.stop()
+    old = robot.path.read_bytes()
+    robot.start(1 << 20)
+    for first in (10, 20, 30):
+        run(make_records(first, 10))
+    robot.stop()
+    robot.path.write_bytes(old)
+    robot.start(1 << 20)
+    run(make_records(40, 10))
+    assert robot.spool.first_held > robot.spool.newest
+    robot.stop()
+    account = server.store.account("r")
+    assert (account.committed, account.holes) == (50, 0)
+    (ahead,) = {gap.reason for gap in server.store.gaps("r")}
+    assert "not in the ring" in ahead, "declared by a spool that had forgotten sending them"
+
+
+def test_gaps_are_committed_like_batches(server):
+    told(server, HELLO)
+    gap = Gap(epoch=EPOCH, seq=1, first_record=0, count=3, reason="disk full")
+    (ack,) = told(server, gap, batch(2))
+    assert isinstance(ack, Ack)
+    assert ack.last == 2
