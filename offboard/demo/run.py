@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
 import time
@@ -29,7 +30,10 @@ EPISODE_MAX_S = 15.0
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """What to run; the defaults are the flagship: Furuta, nominal to target."""
+    """What to run; the defaults are the flagship: Furuta, nominal to target.
+
+    ``…_options`` are further command-line options of a stage: ``--source-options="--seed 3"``.
+    """
 
     robot: Path
     task: str = "swing_up"
@@ -39,8 +43,9 @@ class DemoConfig:
     endpoint: str = "tcp://127.0.0.1:5571"
     serve_cpus: tuple[int, ...] = ()
     resume: bool = False
-    source_options: tuple[str, ...] = ()
-    expert_options: tuple[str, ...] = ()
+    source_options: str = ""
+    generate_options: str = ""
+    expert_options: str = ""
     session: SessionConfig = field(default_factory=SessionConfig)
 
 
@@ -80,11 +85,21 @@ def _stages(config: DemoConfig, out: Path) -> None:
     common = ("--robot", str(config.robot), "--task", config.task, "--seed", str(config.seed))
     source = ("--source", str(out / "source"))
     target = ("--body", config.body)
-    call("wombet-offboard", "source", *common, "--out", str(out / "source"), *config.source_options)
-    call("wombet-offboard", "generate", *common, *source, "--out", str(out / "generate"))
+    call(
+        "wombet-offboard",
+        "source",
+        *common,
+        "--out",
+        str(out / "source"),
+        *shlex.split(config.source_options),
+    )
+    call(
+        "wombet-offboard", "generate", *common, *source,
+        "--out", str(out / "generate"), *shlex.split(config.generate_options),
+    )  # fmt: skip
     call(
         "wombet-offboard", "expert", *common, *source, *target,
-        "--out", str(out / "expert"), *config.expert_options,
+        "--out", str(out / "expert"), *shlex.split(config.expert_options),
     )  # fmt: skip
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from made_records import SPEC
+from made_records import SPEC, make_records
 from torch import Tensor
 
 from offboard.replay import Batch
 from offboard.sac import SacConfig
 from offboard.world_model import ModelConfig, Step
 from protocol.observation import Layout
+from protocol.step_record import End, Rows
 from protocol.tasks import judge_for
 
 LAYOUT = Layout(SPEC)
@@ -74,3 +76,26 @@ class Line:
 
     def imagine(self, state: object, obs: Tensor, applied: Tensor, generator: object) -> Step:
         return self.expect(state, obs, applied)
+
+
+def episode_rows(
+    number: int,
+    steps: int = 5,
+    *,
+    first: int = 0,
+    version: int = 1,
+    cos: float = 1.0,
+    end: End = End.TRUNCATED,
+    flags: int = 0,
+) -> Rows:
+    """The ``steps`` + 1 rows of one episode at rest, the pendulum at ``cos``; numbered from first.
+
+    With ``cos`` = 1 every step is worth 1.
+    """
+    rows = make_records(first, steps + 1)
+    rows["episode"], rows["step"] = number, np.arange(steps + 1)
+    rows["policy_version"], rows["flags"] = version, flags
+    rows["obs"], rows["applied"] = 0.0, 0.0
+    rows["obs"][:, LAYOUT.column("cos:pendulum")] = cos
+    rows["end"][-1] = end
+    return rows

@@ -1,0 +1,119 @@
+"""Do streamed rows become the transitions and episodes that really happened?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from made_learning import JUDGE, LAYOUT, episode_rows
+from made_records import DTYPE, make_records
+
+from offboard.assembler import Assembler
+from protocol.modes import Mode
+from protocol.step_record import End, Flag, Rows
+
+COS = LAYOUT.column("cos:pendulum")
+
+
+def assembled(*parts: Rows):
+    """All transitions and episodes of rows pushed part by part."""
+    assembler = Assembler(LAYOUT, JUDGE)
+    batches, episodes = zip(*(assembler.push(rows) for rows in parts), strict=True)
+    return [batch for batch in batches if batch.size], [e for some in episodes for e in some]
+
+
+def recovering(first: int, count: int = 4) -> Rows:
+    """Rows between two episodes."""
+    rows = make_records(first, count)
+    rows["mode"] = Mode.RECOVER
+    return rows
+
+
+def test_transitions_carry_what_was_sensed_sent_and_sensed_next() -> None:
+    rows = episode_rows(3, steps=2)
+    rows["obs"][:, 0] = [0.1, 0.2, 0.3]
+    rows["requested"], rows["applied"] = 0.9, [[0.5], [0.25], [0.75]]
+    (batch,), _ = assembled(rows)
+    torch.testing.assert_close(batch.obs[:, 0], torch.tensor([0.1, 0.2]))
+    torch.testing.assert_close(batch.following[:, 0], torch.tensor([0.2, 0.3]))
+    assert batch.applied.tolist() == [[0.5], [0.25]]  # not the end row's 0.75, not what was asked
+
+
+def test_the_reward_is_the_tasks_own() -> None:
+    rows = episode_rows(3, steps=20)
+    rows["obs"] = np.random.default_rng(0).normal(size=rows["obs"].shape)
+    (batch,), (episode,) = assembled(rows)
+    outcome = JUDGE(batch.obs, batch.applied, batch.following)
+    torch.testing.assert_close(batch.reward, outcome.reward)
+    torch.testing.assert_close(batch.terminated, outcome.terminated)
+    assert episode.total == pytest.approx(float(outcome.reward.sum()), rel=1e-5)
+
+
+def test_an_episode_is_counted_when_its_last_row_arrives() -> None:
+    rows = episode_rows(3, steps=4)
+    _, early = assembled(rows[:-1])
+    assert early == []
+    _, (episode,) = assembled(rows)
+    assert (episode.number, episode.steps, episode.total) == (3, 4, 4.0)
+    assert (episode.end, episode.whole, episode.explored) == (End.TRUNCATED, True, False)
+    assert (episode.versions, episode.main_version) == ({1: 4}, 1)
+
+
+def test_a_terminated_episode_is_told_from_a_truncated_one() -> None:
+    rows = episode_rows(3, steps=2, end=End.TERMINATED)
+    rows["obs"][-1, LAYOUT.column("position:arm")] = 1.3  # 2.6 rad: beyond the cable's end
+    (batch,), (episode,) = assembled(rows)
+    assert episode.end is End.TERMINATED
+    assert batch.terminated.tolist() == [0.0, 1.0]
+    (batch,), (episode,) = assembled(episode_rows(3, steps=2))
+    assert episode.end is End.TRUNCATED
+    assert batch.terminated.tolist() == [0.0, 0.0]
+
+
+def test_a_gap_costs_its_transitions_and_the_episodes_wholeness() -> None:
+    (batch,), (episode,) = assembled(np.delete(episode_rows(3, steps=6), 2))
+    assert batch.size == 4
+    assert (episode.steps, episode.whole) == (4, False)
+
+
+def test_an_aborted_episode_is_not_whole() -> None:
+    (batch,), (episode,) = assembled(episode_rows(3, steps=6, end=End.ABORTED))
+    assert batch.size == 5
+    assert (episode.end, episode.whole) == (End.ABORTED, False)
+
+
+def test_an_episode_none_of_which_arrived_is_not_counted() -> None:
+    assert assembled(episode_rows(3)[-1:]) == ([], [])
+
+
+def test_an_episode_whose_end_was_lost_is_not_counted_and_spoils_no_other() -> None:
+    first, second = episode_rows(3, steps=4), episode_rows(4, steps=4, first=10)
+    _, episodes = assembled(first[:3], second)
+    assert [(e.number, e.total, e.whole) for e in episodes] == [(4, 4.0, True)]
+
+
+def test_the_main_version_is_the_one_that_acted_longest() -> None:
+    rows = episode_rows(3, steps=5)
+    rows["policy_version"] = [1, 1, 2, 2, 2, 3]
+    _, (episode,) = assembled(rows)
+    assert episode.versions == {1: 2, 2: 3}
+    assert episode.main_version == 2
+
+
+def test_one_exploring_tick_makes_an_exploring_episode() -> None:
+    rows = episode_rows(3, steps=5)
+    rows["flags"][2] = Flag.EXPLORING
+    assert assembled(rows)[1][0].explored
+
+
+def test_resets_between_episodes_are_no_experience() -> None:
+    batches, episodes = assembled(
+        episode_rows(3, steps=2), recovering(3), episode_rows(4, steps=2, first=7, cos=0.0)
+    )
+    assert sum(batch.size for batch in batches) == 4
+    assert [(e.number, e.steps) for e in episodes] == [(3, 2), (4, 2)]
+    assert torch.cat([b.obs[:, COS] for b in batches]).tolist() == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_nothing_comes_of_nothing() -> None:
+    assert assembled(np.zeros(0, dtype=DTYPE)) == ([], [])
