@@ -43,7 +43,7 @@ class Offer(_Request, frozen=True, tag="offer"):
 
     ``directory`` holds ``MANIFEST_FILE``, ``GRAPH_FILE`` and ``WEIGHTS_FILE``. ``ok`` means taken,
     or active already; what becomes of it follows as a :class:`PolicyEvent`. Not ``ok`` with a
-    detail that starts with ``BUSY``: another bundle is staged or on probation, ask again later.
+    detail that starts with ``BUSY``: another bundle is being staged, ask again later.
     """
 
     version: Small

@@ -2,17 +2,20 @@
 
 ::
 
-    FREE ─offer─▶ STAGING ─verified─▶ PENDING ─tick boundary─▶ PROBATION ─N episodes─▶ FREE
-       ◀────────────┘ rejected                                   └─ bad policy: rolled back ─▶ FREE
+    candidate   FREE ─offer─▶ STAGING ─verified─▶ PENDING ─tick boundary─▶ FREE, and it drives
+                  ◀─────────────┘ rejected
+    driver      on probation ─N episodes─▶ committed
+                  └─ bad policy: rolled back to the last committed one
 
 Verified means: sizes, hashes, manifest against this robot, version above the floor, graph rules,
 weights, golden vectors and warm-up in the candidate's own slot. A failed step leaves the running
-policy untouched. The previous slot is kept until the next flip. A first policy has no incumbent to
-return to and is committed at once.
+policy untouched. A newer candidate may take over from a driver on probation: then the committed
+policy before both stays the one to return to. A first policy has no incumbent and is committed at
+once.
 
 Three threads meet here without a lock, because each phase may be left by one of them only: FREE
 by the socket thread (:meth:`HotSwap.offer`), STAGING by the stager (:meth:`HotSwap.stage`), PENDING
-and PROBATION by the control loop.
+by the control loop, which alone knows of probation.
 """
 
 from __future__ import annotations
@@ -52,7 +55,6 @@ class Phase(Enum):
     FREE = auto()
     STAGING = auto()
     PENDING = auto()
-    PROBATION = auto()
 
 
 class HotSwap:
@@ -60,7 +62,7 @@ class HotSwap:
 
     Attributes:
         active: the policy that drives, if any.
-        previous: what :meth:`roll_back` returns to, if anything.
+        previous: the last committed policy before it: what :meth:`roll_back` returns to.
         events: the last outcomes, oldest first.
     """
 
@@ -136,22 +138,26 @@ class HotSwap:
         """At a tick boundary: let a pending candidate drive from this tick on."""
         if self._phase is not Phase.PENDING or self._candidate is None:
             return False
-        if self.previous is not None:
-            self._retired.append(self.previous)  # freed by the stager, not in a tick
-        self.previous, self.active, self._candidate = self.active, self._candidate, None
+        on_probation = self._episodes_left > 0
+        outgoing = self.active if on_probation else self.previous
+        if outgoing is not None:
+            self._retired.append(outgoing)  # freed by the stager, not in a tick
+        if not on_probation:
+            self.previous = self.active
+        self.active, self._candidate = self._candidate, None
         self._floor = self.active.version
         self._tell(self.active.version, "activated")
         self._episodes_left = PROBATION_EPISODES
-        self._phase = Phase.PROBATION
+        self._phase = Phase.FREE
         if self.previous is None:
             self._commit("first policy")
         return True
 
     def episode_completed(self) -> None:
         """An episode ended by itself; enough of them end a probation."""
-        if self._phase is Phase.PROBATION:
+        if self._episodes_left > 0:
             self._episodes_left -= 1
-            if self._episodes_left <= 0:
+            if self._episodes_left == 0:
                 self._commit(f"after {PROBATION_EPISODES} episodes")
 
     def roll_back(self, reason: str) -> bool:
@@ -159,14 +165,12 @@ class HotSwap:
         if self.active is not None:
             self._retired.append(self.active)
             self._tell(self.active.version, "rolled_back", reason)
-        self.active, self.previous = self.previous, None
-        if self._phase is Phase.PROBATION:
-            self._phase = Phase.FREE
+        self.active, self.previous, self._episodes_left = self.previous, None, 0
         return self.active is not None
 
     def _commit(self, reason: str) -> None:
+        self._episodes_left = 0
         self._tell(self.active_version, "committed", reason)
-        self._phase = Phase.FREE
 
     def _tell(self, version: int, outcome: str, reason: str = "") -> None:
         self.counts[outcome] += 1

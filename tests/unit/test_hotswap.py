@@ -196,6 +196,28 @@ def test_a_bad_policy_gives_way_to_the_previous_one(swap: HotSwap, make_bundle: 
     assert offered(swap, 7, make_bundle(7)) == "committed: first policy"
 
 
+def test_a_newer_policy_may_take_over_from_one_on_probation(
+    swap: HotSwap, make_bundle: Make
+) -> None:
+    before = act(swap)
+    offered(swap, 6, make_bundle(6))
+    offered(swap, 7, make_bundle(7))
+    assert swap.active_version == 7
+    assert swap.counts["committed"] == 1
+    assert swap.roll_back("NaN")
+    assert (swap.active_version, act(swap)) == (5, before)  # the last committed one
+
+
+def test_taking_over_starts_probation_anew(swap: HotSwap, make_bundle: Make) -> None:
+    offered(swap, 6, make_bundle(6))
+    swap.episode_completed()
+    offered(swap, 7, make_bundle(7))
+    for _ in range(PROBATION_EPISODES):
+        assert swap.counts["committed"] == 1
+        swap.episode_completed()
+    assert swap.counts["committed"] == 2
+
+
 def test_a_committed_policy_can_still_be_rolled_back(swap: HotSwap, make_bundle: Make) -> None:
     offered(swap, 6, make_bundle(6))
     for _ in range(PROBATION_EPISODES):

@@ -1,0 +1,311 @@
+"""Does a session publish what, when and how boldly it should, and go on after a restart?"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from made_learning import (
+    JUDGE,
+    LAYOUT,
+    SMALL_MODEL,
+    SMALL_SAC,
+    A,
+    O,
+    episode_rows,
+    linear_transitions,
+)
+
+from offboard.assembler import Assembler
+from offboard.finetune import FinetuneConfig, Learner
+from offboard.sac import Sac
+from offboard.session import Phase, Session, SessionConfig, phase_after
+from offboard.world_model import ModelState, Step, WorldModel
+from protocol.step_record import End
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+STEPS = 10
+CONFIG = SessionConfig(
+    zero_shot_episodes=2,
+    episodes=8,
+    final_episodes=2,
+    publish_every=20,
+    episode_steps=5,
+    updates_per_turn=16,
+)
+PRIOR = linear_transitions(300, seed=0)
+MODEST, BOLD = 0.3, 0.6
+
+
+class Mirror:
+    """A model in which an action is worth itself: an actor's return is 5 of its actions."""
+
+    action_size = A
+
+    def expect(self, state: object, obs: torch.Tensor, applied: torch.Tensor) -> Step:
+        nothing = torch.zeros(obs.shape[0])
+        return Step(obs, applied[:, 0], nothing, nothing)
+
+
+class Bench:
+    """A real session and learner, the model's opinion excepted; published bundles are noted."""
+
+    def __init__(self, config: SessionConfig = CONFIG, learning: bool = False) -> None:
+        sac = Sac(O, A, 0.98, SMALL_SAC)
+        model = WorldModel(LAYOUT, JUDGE, SMALL_MODEL)
+        budget = FinetuneConfig(
+            updates_per_step=1 if learning else 0, warmup_steps=0, adapt_every=30, adapt_steps=5
+        )
+        self.space = sac.actor_space
+        self.critic = torch.zeros(sac.critic_space.size)
+        self.sac = sac
+        self.learner = Learner(
+            sac,
+            model,
+            sac.restart(self.actor(MODEST), self.critic),
+            model.initial(PRIOR, seed=0),
+            PRIOR,
+            budget,
+            seed=0,
+        )
+        self.published: list[tuple[float, float, dict[str, float]]] = []
+        self.actors: list[torch.Tensor] = []
+        self.session = Session(
+            self.learner, Mirror(), self.space, Assembler(LAYOUT, JUDGE), self.publish, config
+        )
+        self.first = 0
+
+    def actor(self, action: float) -> torch.Tensor:
+        named = self.space.view(torch.zeros(self.space.size))
+        named["actor.head.bias"][0] = math.atanh(action)
+        return self.space.flatten(named)
+
+    def publish(self, actor: torch.Tensor, scale: float, evaluation: dict[str, float]) -> int:
+        action = float(self.space.view(actor)["actor.head.bias"][0].tanh())
+        self.published.append((round(action, 4), scale, evaluation))
+        return len(self.published)
+
+    def becomes(self, action: float) -> None:
+        """The learner's actor is now another."""
+        self.learner.state = self.sac.restart(self.actor(action), self.critic)
+
+    def episode(self, version: int = 1, cos: float = 1.0, end: End = End.TRUNCATED) -> None:
+        number = 1 + self.first // (STEPS + 1)
+        rows = episode_rows(number, STEPS, first=self.first, version=version, cos=cos, end=end)
+        self.first += STEPS + 1
+        self.session.push(rows)
+
+    def work(self) -> None:
+        """Turns until there is nothing to do."""
+        for _ in range(100):
+            if not self.session.turn():
+                return
+        raise AssertionError("the session never rests")
+
+    def what(self) -> list[tuple[float, float]]:
+        """Action and exploration scale of everything published."""
+        return [(action, scale) for action, scale, _ in self.published]
+
+
+@pytest.mark.parametrize(
+    ("episodes", "phase"),
+    [(0, "zero-shot"), (1, "zero-shot"), (2, "adapt"), (5, "adapt"), (6, "final"), (7, "final"),
+     (8, "done"), (99, "done")],
+)  # fmt: skip
+def test_phases_follow_the_number_of_episodes(episodes: int, phase: str) -> None:
+    assert phase_after(episodes, CONFIG) is Phase(phase)
+
+
+def test_it_begins_with_the_zero_shot_policy_without_exploration() -> None:
+    bench = Bench()
+    bench.session.begin()
+    assert bench.published == [(MODEST, 0.0, {"online_steps": 0.0})]
+    assert bench.session.phase is Phase.ZERO_SHOT
+    bench.work()
+    assert len(bench.published) == 1
+
+
+def test_exploration_begins_with_adaptation() -> None:
+    bench = Bench()
+    bench.session.begin()
+    bench.episode()
+    bench.work()
+    assert bench.session.phase is Phase.ZERO_SHOT
+    bench.episode()
+    assert bench.session.turn()
+    assert bench.session.phase is Phase.ADAPT
+    action, scale, evaluation = bench.published[-1]
+    assert (action, scale) == (MODEST, 1.0)
+    assert evaluation == {
+        "online_steps": 20.0,
+        "imagined_return": pytest.approx(CONFIG.episode_steps * MODEST, rel=1e-4),
+    }
+
+
+def adapting() -> Bench:
+    """In the adaptation phase, with everything published that is due."""
+    bench = Bench()
+    bench.session.begin()
+    for _ in range(2):
+        bench.episode()
+    bench.work()
+    assert bench.session.phase is Phase.ADAPT
+    return bench
+
+
+def test_a_better_candidate_is_published_once_per_rhythm() -> None:
+    bench = adapting()
+    before = len(bench.published)
+    bench.becomes(BOLD)
+    bench.episode()
+    bench.work()
+    assert len(bench.published) == before  # 10 new transitions of 20
+    bench.episode()
+    bench.work()
+    assert bench.what()[before:] == [(BOLD, 1.0)]
+    assert bench.session.version == len(bench.published)
+
+
+@pytest.mark.parametrize("candidate", [0.9 * MODEST - 0.01, -BOLD, math.nan])
+def test_a_candidate_expected_to_be_worse_is_held_back(candidate: float) -> None:
+    bench = adapting()
+    before = len(bench.published)
+    bench.becomes(candidate)
+    for _ in range(2):
+        bench.episode()
+    bench.work()
+    assert len(bench.published) == before
+    assert bench.session.held_back == 1
+
+
+def test_a_candidate_a_little_worse_is_let_through() -> None:
+    bench = adapting()
+    bench.becomes(0.9 * MODEST + 0.01)
+    for _ in range(2):
+        bench.episode()
+    bench.work()
+    assert bench.what()[-1] == (pytest.approx(0.28), 1.0)
+    assert bench.session.held_back == 0
+
+
+def near_the_end() -> Bench:
+    """Three policies published: versions 1, 2 (modest) and 3 (bold); six episodes to come."""
+    bench = Bench(SessionConfig(
+        zero_shot_episodes=1, episodes=6, final_episodes=1, publish_every=10, episode_steps=5
+    ))  # fmt: skip
+    bench.session.begin()
+    bench.episode(version=1, cos=0.2)
+    bench.work()
+    bench.becomes(BOLD)
+    bench.episode(version=2, cos=0.2)
+    bench.work()
+    return bench
+
+
+def test_the_end_goes_back_to_the_best_snapshot_without_exploration() -> None:
+    bench = near_the_end()
+    bold = bench.session.version
+    assert bench.what()[-1] == (BOLD, 1.0)
+    bench.becomes(0.59)
+    bench.episode(version=bold, cos=1.0)
+    bench.work()
+    for _ in range(2):
+        bench.episode(version=bold + 1, cos=-0.5)
+    bench.work()
+    assert bench.session.phase is Phase.FINAL
+    assert bench.what()[-1] == (BOLD, 0.0)
+
+
+@pytest.mark.parametrize("end", [End.ABORTED, End.TRUNCATED])
+def test_only_whole_episodes_speak_about_a_policy(end: End) -> None:
+    """Version 2 fails because somebody pulled the plug; that is not its fault."""
+    bench = near_the_end()
+    bold = bench.session.version
+    bench.episode(version=bold, cos=1.0)
+    bench.episode(version=bold, cos=-1.0, end=end)
+    bench.episode(version=2, cos=0.9)
+    bench.work()
+    assert bench.session.phase is Phase.FINAL
+    fair = end is End.TRUNCATED
+    assert bench.what()[-1] == (MODEST if fair else BOLD, 0.0)
+
+
+def test_when_it_is_over_nothing_more_is_published() -> None:
+    bench = near_the_end()
+    for _ in range(4):
+        bench.episode(version=3)
+        bench.work()
+    assert bench.session.phase is Phase.DONE
+    before = len(bench.published)
+    bench.episode(version=3)
+    bench.work()
+    assert len(bench.published) == before
+
+
+def test_learning_is_done_in_small_turns_after_adaptation() -> None:
+    bench = Bench(learning=True)
+    bench.session.begin()
+    for _ in range(3):
+        bench.episode()
+    assert bench.session.turn()  # into ADAPT
+    assert bench.session.turn()  # adapts the model: 30 transitions are there
+    assert not bench.learner.due_for_adaptation
+    assert bench.learner.evidence.updates == 0
+    assert bench.session.turn()
+    assert bench.learner.evidence.updates == CONFIG.updates_per_turn
+    bench.work()
+    assert bench.learner.updates_owed == 0
+
+
+def test_a_gap_that_swallowed_every_start_stops_nothing() -> None:
+    bench = Bench()
+    bench.session.begin()
+    for number in (1, 2):
+        bench.session.push(episode_rows(number, STEPS, first=20 * number)[1:])
+    bench.work()
+    assert bench.session.phase is Phase.ADAPT
+    assert bench.what()[-1] == (MODEST, 1.0)
+
+
+def restarted(bench: Bench, episodes: int, version: int) -> Bench:
+    """A new process with the checkpoint of ``bench``, after replaying ``episodes`` episodes."""
+    again = Bench()
+    again.session.restore(bench.session.tensors())
+    for _ in range(episodes):
+        again.episode(version=version)
+    again.session.begin()
+    return again
+
+
+def test_a_restart_while_adapting_publishes_the_learners_actor_and_explores() -> None:
+    bench = adapting()
+    bench.becomes(BOLD)
+    again = restarted(bench, episodes=3, version=2)
+    assert again.session.phase is Phase.ADAPT
+    assert again.what() == [(BOLD, 1.0)]
+    assert again.learner.evidence.online == 30
+
+
+@pytest.mark.parametrize(("episodes", "phase"), [(7, Phase.FINAL), (8, Phase.DONE)])
+def test_a_restart_near_the_end_keeps_to_the_best_snapshot(episodes: int, phase: Phase) -> None:
+    bench = adapting()
+    bench.becomes(BOLD)
+    again = restarted(bench, episodes, version=2)
+    assert again.session.phase is phase
+    assert again.what() == [(MODEST, 0.0)]
+
+
+def test_a_restart_without_a_checkpoint_begins_with_what_it_has() -> None:
+    again = Bench()
+    for _ in range(7):
+        again.episode()
+    again.session.begin()
+    assert again.what() == [(MODEST, 0.0)]
+
+
+def test_a_model_state_is_part_of_the_checkpoint() -> None:
+    names = adapting().session.tensors().keys()
+    assert {f"model.{field}" for field in ModelState._fields} <= names
+    assert {"snapshot.1", "snapshot.2"} <= names
