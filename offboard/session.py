@@ -131,7 +131,7 @@ class Session:
         self._learner.observe(transitions)
         for episode in ended:
             self.episodes.append(episode)
-            if episode.whole:
+            if episode.whole and len(episode.versions) == 1:
                 self._snapshots.measured(episode.main_version, episode.total)
         return ended
 
@@ -159,10 +159,8 @@ class Session:
             self._send_best()
 
     def _send_best(self) -> None:
-        actors = self._snapshots.actors()
-        self._snapshots.reimagine({v: self._imagine(actor) for v, actor in actors.items()})
-        best = self._snapshots.best()
-        self._send(best.actor, 0.0, best.imagined)
+        actor = self._snapshots.best().actor
+        self._send(actor, 0.0, self._imagine(actor))
 
     def _offer(self) -> bool:
         """Publish the present actor if it is new enough and not expected to be worse.
@@ -199,4 +197,4 @@ class Session:
         if math.isfinite(imagined):
             evaluation["imagined_return"] = imagined
         version = self._publish(actor, exploration, evaluation)
-        self._snapshots.add(Snapshot(version, actor, imagined))
+        self._snapshots.add(Snapshot(version, actor))

@@ -1,13 +1,15 @@
 """Which policy the robot should run: an imagined comparison before, real episodes after.
 
 The adapted model judges a candidate against the incumbent from the target's own start states; what
-the robot then measures decides which snapshot is kept as the best.
+the robot then measures, and only that, decides which snapshot is the best: a model trained on what
+the policy visits flatters it.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from statistics import mean, pstdev
 
 import torch
 from torch import Tensor
@@ -41,15 +43,14 @@ class Snapshot:
 
     version: int
     actor: Tensor
-    imagined: float
     returns: list[float] = field(default_factory=list)
 
-    @property
-    def score(self) -> float:
-        """Half what was measured, half what the model expects; unmeasured ones do not qualify."""
-        if not self.returns:
-            return float("-inf")
-        return 0.5 * (sum(self.returns) / len(self.returns) + self.imagined)
+    def lower_bound(self, spread: float) -> float:
+        """Mean measured return less its standard error, for episodes that scatter by ``spread``.
+
+        Raises StatisticsError if nothing was measured.
+        """
+        return mean(self.returns) - spread / math.sqrt(len(self.returns))
 
 
 class Snapshots:
@@ -66,7 +67,7 @@ class Snapshots:
         self._all[snapshot.version] = snapshot
 
     def measured(self, version: int, total: float) -> None:
-        """The robot finished an episode mainly with ``version``."""
+        """The robot finished an episode with ``version`` alone."""
         if version in self._all:
             self._all[version].returns.append(total)
 
@@ -76,14 +77,12 @@ class Snapshots:
         return self._all[max(self._all)]
 
     def best(self) -> Snapshot:
-        """The measured snapshot with the highest score, or the newest if none was measured."""
-        best = max(self._all.values(), key=lambda snapshot: snapshot.score)
-        return best if best.returns else self.latest
-
-    def reimagine(self, expect: dict[int, float]) -> None:
-        """Replace expectations by those of the present model."""
-        for version, imagined in expect.items():
-            self._all[version].imagined = imagined
+        """The snapshot with the highest lower bound, or the newest if none was measured."""
+        measured = [snapshot for snapshot in self._all.values() if snapshot.returns]
+        if not measured:
+            return self.latest
+        spread = pstdev(total for snapshot in measured for total in snapshot.returns)
+        return max(measured, key=lambda snapshot: snapshot.lower_bound(spread))
 
     def actors(self) -> dict[int, Tensor]:
         """Actors by version."""
@@ -94,7 +93,7 @@ class Snapshots:
         return {f"{_PREFIX}{version}": actor for version, actor in self.actors().items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take up the snapshots of a checkpoint, unmeasured and with no expectation."""
+        """Take up the snapshots of a checkpoint, unmeasured."""
         for name, actor in tensors.items():
             if name.startswith(_PREFIX):
-                self.add(Snapshot(int(name.removeprefix(_PREFIX)), actor, math.nan))
+                self.add(Snapshot(int(name.removeprefix(_PREFIX)), actor))

@@ -65,7 +65,7 @@ def run_demo(config: DemoConfig, out: Path) -> list[str]:
     write_durably(out / "summary.json", to_json(summary))
     write_durably(out / "report.html", _report(out, summary, control).encode())
     _print(summary, out)
-    return broken(summary, config.session.episodes)
+    return [*broken(summary, config.session.episodes), *_deaths(out)]
 
 
 def _prepare(config: DemoConfig, out: Path) -> None:
@@ -242,6 +242,12 @@ def _report(out: Path, summary: dict[str, Any], control: dict[str, Any]) -> str:
     }
     tables = {name: part for name, part in summary.items() if isinstance(part, dict)}
     return page("wombet demo", tables, plots)
+
+
+def _deaths(out: Path) -> list[str]:
+    """What the robot's supervisor had to start again."""
+    lines = (out / "logs" / "onboard.log").read_text(errors="replace").splitlines()
+    return [line.removeprefix("run: ") for line in lines if line.startswith("run: ")]
 
 
 def _print(summary: dict[str, Any], out: Path) -> None:

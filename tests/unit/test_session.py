@@ -22,6 +22,7 @@ from offboard.finetune import FinetuneConfig, Learner
 from offboard.sac import Sac
 from offboard.session import Phase, Session, SessionConfig, phase_after
 from offboard.world_model import ModelState, Step, WorldModel
+from protocol.errors import BundleError
 from protocol.step_record import End
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -71,7 +72,7 @@ class Bench:
             seed=0,
         )
         self.published: list[tuple[float, float, dict[str, float]]] = []
-        self.actors: list[torch.Tensor] = []
+        self.refusal: BundleError | None = None
         self.session = Session(
             self.learner, Mirror(), self.space, Assembler(LAYOUT, JUDGE), self.publish, config
         )
@@ -83,6 +84,8 @@ class Bench:
         return self.space.flatten(named)
 
     def publish(self, actor: torch.Tensor, scale: float, evaluation: dict[str, float]) -> int:
+        if self.refusal is not None:
+            raise self.refusal
         action = float(self.space.view(actor)["actor.head.bias"][0].tanh())
         self.published.append((round(action, 4), scale, evaluation))
         return len(self.published)
@@ -190,8 +193,23 @@ def test_a_candidate_a_little_worse_is_let_through() -> None:
     assert bench.session.held_back == 0
 
 
+def test_a_candidate_that_cannot_be_exported_is_noted_and_the_next_one_is_tried() -> None:
+    bench = adapting()
+    before = len(bench.published)
+    bench.refusal = BundleError("graph differs")
+    for _ in range(2):
+        bench.episode()
+    bench.work()
+    assert bench.session.unfit == ["graph differs"]
+    bench.refusal = None
+    for _ in range(2):
+        bench.episode()
+    bench.work()
+    assert len(bench.published) == before + 1
+
+
 def near_the_end() -> Bench:
-    """Three policies published: versions 1, 2 (modest) and 3 (bold); six episodes to come."""
+    """Versions 1 to 3 are modest, the fourth is bold; two of six episodes are over."""
     bench = Bench(SessionConfig(
         zero_shot_episodes=1, episodes=6, final_episodes=1, publish_every=10, episode_steps=5
     ))  # fmt: skip
@@ -220,12 +238,12 @@ def test_the_end_goes_back_to_the_best_snapshot_without_exploration() -> None:
 
 @pytest.mark.parametrize("end", [End.ABORTED, End.TRUNCATED])
 def test_only_whole_episodes_speak_about_a_policy(end: End) -> None:
-    """Version 2 fails because somebody pulled the plug; that is not its fault."""
+    """The bold policy's second episode earns nothing; if it was cut off that proves nothing."""
     bench = near_the_end()
     bold = bench.session.version
     bench.episode(version=bold, cos=1.0)
     bench.episode(version=bold, cos=-1.0, end=end)
-    bench.episode(version=2, cos=0.9)
+    bench.episode(version=3, cos=0.9)
     bench.work()
     assert bench.session.phase is Phase.FINAL
     fair = end is End.TRUNCATED

@@ -21,11 +21,11 @@ def constant_actor(mean: float) -> torch.Tensor:
     return SPACE.flatten(named)
 
 
-def kept(*measured: tuple[float, list[float]]) -> Snapshots:
-    """Snapshots from version 1 on, each (imagined, measured returns)."""
+def kept(*measured: list[float]) -> Snapshots:
+    """Snapshots from version 1 on with their measured returns."""
     snapshots = Snapshots()
-    for version, (imagined, returns) in enumerate(measured, start=1):
-        snapshots.add(Snapshot(version, torch.full((2,), float(version)), imagined))
+    for version, returns in enumerate(measured, start=1):
+        snapshots.add(Snapshot(version, torch.full((2,), float(version))))
         for total in returns:
             snapshots.measured(version, total)
     return snapshots
@@ -34,40 +34,38 @@ def kept(*measured: tuple[float, list[float]]) -> Snapshots:
 @pytest.mark.parametrize(
     ("measured", "best"),
     [
-        ([(100.0, [50.0]), (100.0, [60.0]), (100.0, [40.0])], 2),
-        ([(100.0, [50.0]), (60.0, [60.0])], 1),
-        ([(0.0, [10.0, 30.0]), (0.0, [25.0])], 2),
-        ([(0.0, [10.0]), (500.0, [])], 1),
-        ([(9.0, []), (1.0, [])], 2),
+        ([[50.0], [60.0], [40.0]], 2),
+        ([[90.0] * 9, [100.0], [10.0]], 1),
+        ([[90.0] * 9, [130.0], [85.0]], 2),
+        ([[10.0], []], 1),
+        ([[], []], 2),
     ],
-    ids=["measured", "half imagined", "mean of episodes", "unmeasured", "none measured"],
+    ids=["higher", "often beats lucky", "much higher", "unmeasured", "none measured"],
 )
-def test_the_best_is_half_measured_half_imagined_and_must_be_measured(measured, best: int) -> None:
+def test_the_best_is_what_was_measured_often_enough(measured, best: int) -> None:
     assert kept(*measured).best().version == best
 
 
+def test_the_lower_bound_is_the_mean_less_the_standard_error() -> None:
+    snapshot = Snapshot(1, torch.zeros(2), [10.0, 20.0, 30.0, 40.0])
+    assert snapshot.lower_bound(spread=8.0) == 25.0 - 4.0
+
+
 def test_an_episode_of_an_unknown_policy_counts_for_nobody() -> None:
-    snapshots = kept((1.0, [1.0]))
+    snapshots = kept([1.0])
     snapshots.measured(7, 999.0)
     assert snapshots.best().returns == [1.0]
 
 
-def test_expectations_are_renewed_by_version() -> None:
-    snapshots = kept((0.0, [10.0]), (0.0, [10.0]))
-    snapshots.reimagine({1: 8.0, 2: 4.0})
-    assert (snapshots.best().version, snapshots.best().score) == (1, 9.0)
-
-
 def test_a_checkpoint_brings_the_actors_back_unmeasured() -> None:
-    saved = kept((3.0, [10.0]), (4.0, []))
+    saved = kept([10.0], [])
     restored = Snapshots()
     restored.restore({**saved.tensors(), "counts": torch.zeros(3)})
     assert restored.actors().keys() == {1, 2}
     assert restored.actors()[1].tolist() == [1.0, 1.0]
     assert restored.best().version == 2  # nothing is measured: the newest
     restored.measured(1, 10.0)
-    restored.reimagine({1: 3.0, 2: 4.0})
-    assert restored.best().score == 6.5
+    assert restored.best().version == 1
 
 
 def test_the_imagined_return_is_the_mean_over_starts_until_each_ends() -> None:

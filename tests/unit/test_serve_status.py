@@ -1,0 +1,78 @@
+"""Can another process always read what the server shows?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from made_messages import TO_SERVER
+
+from offboard.assembler import Episode
+from offboard.finetune import Evidence
+from offboard.serve_status import STATUS_FILE, ServeStatus, as_rows, read_status, write_status
+from protocol.errors import StoreError
+from protocol.messages import Report
+from protocol.step_record import End
+
+EPISODE = Episode(
+    number=3, steps=250, total=96.5, end=End.TRUNCATED, whole=True, explored=False,
+    versions={1: 100, 12: 150},
+)  # fmt: skip
+REPORT = TO_SERVER["report"]
+assert isinstance(REPORT, Report)
+STATUS = ServeStatus(
+    pid=1,
+    endpoint="tcp://127.0.0.1:5571",
+    phase="adapt",
+    version=2,
+    published=2,
+    held_back=1,
+    unfit=["graph differs"],
+    committed=500,
+    refusals={"content": 1},
+    episodes=[EPISODE],
+    evidence=Evidence(online=500, nmse=0.2, offline_fraction=0.3, relabelled=800, updates=20),
+    report=REPORT,
+)
+
+
+def test_a_status_survives_the_way(tmp_path: Path) -> None:
+    write_status(tmp_path, STATUS)
+    assert read_status(tmp_path) == STATUS
+
+
+def test_a_fresh_servers_status_can_be_read(tmp_path: Path) -> None:
+    """Nothing has been judged yet: no error, no report, no episode."""
+    evidence = Evidence(online=0, nmse=None, offline_fraction=0.0, relabelled=9, updates=0)
+    fresh = msgspec.structs.replace(STATUS, episodes=[], evidence=evidence, report=None)
+    write_status(tmp_path, fresh)
+    assert read_status(tmp_path) == fresh
+
+
+def test_before_the_first_status_there_is_none(tmp_path: Path) -> None:
+    assert read_status(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff"], ids=repr)
+def test_a_damaged_status_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / STATUS_FILE).write_bytes(content)
+    with pytest.raises(StoreError, match=STATUS_FILE):
+        read_status(tmp_path)
+
+
+def test_readers_never_see_half_a_status(tmp_path: Path, monkeypatch) -> None:
+    write_status(tmp_path, STATUS)
+    written: list[Path] = []
+    write = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", lambda p, data: (written.append(p), write(p, data))[1])
+    write_status(tmp_path, STATUS)
+    assert tmp_path / STATUS_FILE not in written
+    assert [path.name for path in tmp_path.iterdir()] == [STATUS_FILE]
+
+
+def test_episodes_as_rows_are_json(tmp_path: Path) -> None:
+    (row,) = json.loads(json.dumps(as_rows([EPISODE])))
+    assert row["versions"] == {"1": 100, "12": 150}
+    assert (row["end"], row["total"]) == (2, 96.5)
