@@ -3,7 +3,8 @@
 The reference speed of an arm that carries a passive joint is ``-k sin(theta) - kh (phi - home)``:
 with theta = 0 upright the first term brakes the pendulum from any state, spinning included
 (``dE/dt = -m l r k cos²(theta) theta'² ≤ 0``), in about 2 s instead of half a minute of waiting.
-Source: LEARNING.md § 5.4.
+Source: LEARNING.md § 5.4. It has no hold on a pendulum that friction keeps standing upright, as a
+policy that balances leaves it; that one is toppled by a steady push of the arm.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ FloatArray = NDArray[np.float32]
 
 FRICTION_SLOPE_S_RAD = 4.0
 """Slope of the smooth Coulomb feed-forward. Source: LEARNING.md § 5.4."""
+TOPPLE_WITHIN_RAD = 0.2
+"""Closer to upright than this the pendulum is pushed over."""
+TOPPLE_RAD_S = 4.0
+"""Reference speed of that push, towards home: a tenth of a second of it is enough."""
 STOP_GAIN_1_S = 8.0
 """Fastest reference towards a soft stop, per rad of distance: the arm is never driven into it."""
 
@@ -74,9 +79,14 @@ class Homing:
 
     def _reference_rad_s(self, index: int, position: float, position_rad: Sequence[float]) -> float:
         homing = self._homing
-        reference = -homing.homing_gain_1_s * (position - homing.home_rad[index])
+        away = position - homing.home_rad[index]
+        reference = -homing.homing_gain_1_s * away
         if self._passive is not None and index == self._carrier:
-            reference -= homing.damping_gain_rad_s * math.sin(position_rad[self._passive])
+            passive = position_rad[self._passive]
+            if abs(wrap(passive)) < TOPPLE_WITHIN_RAD:
+                reference = math.copysign(TOPPLE_RAD_S, -away)
+            else:
+                reference -= homing.damping_gain_rad_s * math.sin(passive)
         fastest = homing.velocity_max_rad_s
         low, high = self._stops[index]
         slowest = max(-fastest, STOP_GAIN_1_S * (low - position))

@@ -13,6 +13,7 @@ from onboard.homing import Homing
 from protocol.observation import Layout
 from protocol.robot_spec import RobotSpec, load_robot_spec
 from sim_harness.env import RigEnv
+from sim_harness.plant import load_plant
 
 HANGING = math.pi
 
@@ -88,3 +89,21 @@ def test_a_spinning_pendulum_is_home_within_six_seconds(body: str, seed: int) ->
         ticks += 1
     assert homing.settled, f"{arm:.2f} rad, {pendulum:.2f} rad, {speeds}"
     assert ticks > 20
+
+
+@pytest.mark.parametrize("arm_rad", [-1.5, 0.0, 0.3])
+@pytest.mark.parametrize("body", ["nominal", "target"])
+def test_a_pendulum_left_standing_upright_comes_home_too(body: str, arm_rad: float) -> None:
+    """Friction can hold it there; waiting for it to fall has taken 18 s of a real-time run."""
+    robot = Path(__file__).parents[2] / "hw_configs" / "furuta.toml"
+    spec, plant = load_robot_spec(robot), load_plant(robot, body, seed=1)
+    plant._data.qpos[:] = [arm_rad, 0.0]
+    homing, full_a = Homing(spec), spec.action.current_max_a
+    previous, ticks = plant.position_rad(), 0
+    while not homing.settled and ticks < 250:
+        position = plant.position_rad()
+        speed = [(now - then) * 50.0 for now, then in zip(position, previous, strict=True)]
+        plant.command_current_a([full_a * float(homing.update(position, speed)[0])])
+        plant.advance(20)
+        previous, ticks = position, ticks + 1
+    assert ticks * spec.tick_s < 4.0
