@@ -12,18 +12,26 @@ from protocol.observation import Layout
 from protocol.step_record import End, Flag, Rows, transition_mask
 from protocol.tasks import Judge
 
+NEARLY_WHOLE = 0.95
+
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode as the server saw it. ``whole`` is False if a gap cost it transitions."""
+    """One episode as the server saw it: ``steps`` transitions arrived of ``length`` made."""
 
     number: int
     steps: int
+    length: int
     total: float
     end: End
-    whole: bool
     explored: bool
     versions: dict[int, int]
+
+    @property
+    def representative(self) -> bool:
+        """Whether its return speaks about one policy: one version, hardly a gap, not cut off."""
+        nearly_whole = self.steps >= NEARLY_WHOLE * self.length > 0
+        return nearly_whole and len(self.versions) == 1 and self.end is not End.ABORTED
 
     @property
     def main_version(self) -> int:
@@ -90,9 +98,9 @@ class Assembler:
         return Episode(
             number=number,
             steps=seen.steps,
+            length=int(row["step"]),
             total=seen.total,
             end=End(int(row["end"])),
-            whole=seen.steps == int(row["step"]),
             explored=seen.explored,
             versions=seen.versions,
         )

@@ -36,6 +36,7 @@ from protocol.robot_spec import RobotSpec
 OPSET = 18
 PARITY_SAMPLES = 256
 PARITY_ATOL, PARITY_RTOL = 1e-5, 9e-5  # together the robot's GOLDEN_TOLERANCE, for |action| <= 1
+EXTREME, EXTREME_ATOL = 5.0, 1e-4  # so far outside, float32 sums differ in their last bits
 GOLDEN_SAMPLES = 16
 
 
@@ -143,7 +144,7 @@ class Exporter:
         generator = torch.Generator().manual_seed(version)
         index = torch.randint(seen.shape[0], (PARITY_SAMPLES,), generator=generator)
         obs = seen[index].clone()
-        obs[PARITY_SAMPLES // 2 :] *= 5.0
+        obs[PARITY_SAMPLES // 2 :] *= EXTREME
         noise = torch.randn(PARITY_SAMPLES, self._layout.action_size, generator=generator)
         feed = {name: tensor.numpy() for name, tensor in weights.items()}
         with torch.no_grad():
@@ -157,11 +158,12 @@ class Exporter:
                 for o, n in zip(obs.numpy(), noise.numpy(), strict=True)
             ]
         )
-        excess = np.abs(got - wanted) - PARITY_RTOL * np.abs(wanted)
-        worst = float(excess.max())
-        if not worst <= PARITY_ATOL:
+        allowed = np.full_like(wanted, PARITY_ATOL) + PARITY_RTOL * np.abs(wanted)
+        allowed[PARITY_SAMPLES // 2 :] = EXTREME_ATOL
+        difference = np.abs(got - wanted)
+        if not (difference <= allowed).all():  # NaN is not
             raise BundleError(
-                f"version {version}: exported graph differs from torch by {worst:.2e}"
+                f"version {version}: exported graph differs from torch by {difference.max():.2e}"
             )
         return obs.numpy(), noise.numpy(), wanted
 

@@ -64,8 +64,8 @@ def finished_episodes(batches: Iterable[Rows]) -> Iterator[Rows]:
     parts: list[Rows] = []
     for rows in batches:
         running = rows[rows["mode"] == Mode.RUN]
-        breaks = np.flatnonzero((np.diff(running["episode"]) != 0) | (running["end"][:-1] != 0))
-        for part in np.split(running, breaks + 1):
+        breaks = np.flatnonzero(np.diff(running["episode"])) + 1
+        for part in np.split(running, breaks):
             if len(part) == 0:
                 continue
             if parts and parts[-1]["episode"][-1] != part["episode"][0]:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from statistics import mean
 
 import numpy as np
 import torch
@@ -131,7 +132,7 @@ class Session:
         self._learner.observe(transitions)
         for episode in ended:
             self.episodes.append(episode)
-            if episode.whole and len(episode.versions) == 1:
+            if episode.representative:
                 self._snapshots.measured(episode.main_version, episode.total)
         return ended
 
@@ -159,7 +160,7 @@ class Session:
             self._send_best()
 
     def _send_best(self) -> None:
-        actor = self._snapshots.best().actor
+        actor = self._snapshots.best(self._imagine).actor
         self._send(actor, 0.0, self._imagine(actor))
 
     def _offer(self) -> bool:
@@ -172,8 +173,7 @@ class Session:
             return False
         self._published_at = online
         candidate = self._imagine(self._learner.state.actor)
-        incumbent = self._imagine(self._snapshots.latest.actor)
-        if not candidate >= self._config.gate_ratio * incumbent:
+        if not candidate >= self._config.gate_ratio * self._incumbent_return():
             self.held_back += 1
             return True
         try:
@@ -181,6 +181,11 @@ class Session:
         except BundleError as error:
             self.unfit.append(str(error))
         return True
+
+    def _incumbent_return(self) -> float:
+        """What the newest published policy is worth: as measured, or as expected until then."""
+        incumbent = self._snapshots.latest
+        return mean(incumbent.returns) if incumbent.returns else self._imagine(incumbent.actor)
 
     def _imagine(self, actor: Tensor) -> float:
         """Expected return from the last start states; NaN if gaps swallowed all of them."""

@@ -1,13 +1,14 @@
 """Which policy the robot should run: an imagined comparison before, real episodes after.
 
-The adapted model judges a candidate against the incumbent from the target's own start states; what
-the robot then measures, and only that, decides which snapshot is the best: a model trained on what
-the policy visits flatters it.
+The adapted model judges a candidate from the target's own start states, against what the robot
+measured of the incumbent. The best snapshot must convince both judges: a model trained on what a
+policy visits flatters it, and a few lucky episodes do too.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import mean, pstdev
 
@@ -76,13 +77,22 @@ class Snapshots:
         """The newest one."""
         return self._all[max(self._all)]
 
-    def best(self) -> Snapshot:
-        """The snapshot with the highest lower bound, or the newest if none was measured."""
+    def best(self, imagine: Callable[[Tensor], float]) -> Snapshot:
+        """The measured snapshot whose worse verdict is best, or the newest if none was measured.
+
+        The verdicts are the lower bound of what was measured and what ``imagine`` expects of the
+        actor; an expectation that is not finite has no say.
+        """
         measured = [snapshot for snapshot in self._all.values() if snapshot.returns]
         if not measured:
             return self.latest
         spread = pstdev(total for snapshot in measured for total in snapshot.returns)
-        return max(measured, key=lambda snapshot: snapshot.lower_bound(spread))
+
+        def worse_verdict(snapshot: Snapshot) -> float:
+            bound, expected = snapshot.lower_bound(spread), imagine(snapshot.actor)
+            return min(bound, expected) if math.isfinite(expected) else bound
+
+        return max(measured, key=worse_verdict)
 
     def actors(self) -> dict[int, Tensor]:
         """Actors by version."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-import torch
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_records import SPEC
@@ -56,8 +56,6 @@ def test_shifted_history_is_what_the_robot_observes_next(
         guess = np.where([c in history for c in range(layout.size)], 99.0, real).astype(np.float32)
         shifted = layout.shift_history(obs, applied, guess)
         np.testing.assert_allclose(shifted, real, rtol=1e-6, atol=1e-12)
-        by_torch = layout.shift_history(*map(torch.from_numpy, (obs, applied, guess)))
-        np.testing.assert_array_equal(by_torch.numpy(), shifted)
         obs = real
 
 
@@ -68,3 +66,11 @@ def test_shifting_leaves_its_arguments_alone() -> None:
     layout.shift_history(*arrays)
     for array, kept in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(array, kept)
+
+
+def test_numpy_and_torch_shift_alike() -> None:
+    torch = pytest.importorskip("torch")
+    layout, rng = Layout(two_armed([6, 2, 0, 4, 1, 5, 3])), np.random.default_rng(0)
+    arrays = [rng.normal(size=(2, 3, width)).astype(np.float32) for width in (7, 2, 7)]
+    by_torch = layout.shift_history(*map(torch.from_numpy, arrays))
+    np.testing.assert_array_equal(by_torch.numpy(), layout.shift_history(*arrays))

@@ -46,7 +46,7 @@ WHOLE, EPISODES = assembled([])
 
 def test_the_stream_is_worth_cutting() -> None:
     assert WHOLE.size == 4 + 4 + 2
-    assert [(e.number, e.whole) for e in EPISODES] == [(1, True), (2, False), (3, False)]
+    assert [(e.number, e.representative) for e in EPISODES] == [(1, True), (2, False), (3, False)]
 
 
 @settings(deadline=None)

@@ -104,7 +104,7 @@ def test_the_server_answers_noise_and_keeps_only_what_is_true(server, messages):
         assert rows.tobytes() in make_records(0, 5).tobytes()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(messages=st.lists(noise(TO_ROBOT), max_size=6))
 def test_the_robot_keeps_its_records_whatever_the_server_says(messages, tmp_path_factory):
     link = Link()

@@ -55,7 +55,7 @@ def test_an_episode_is_counted_when_its_last_row_arrives() -> None:
     assert early == []
     _, (episode,) = assembled(rows)
     assert (episode.number, episode.steps, episode.total) == (3, 4, 4.0)
-    assert (episode.end, episode.whole, episode.explored) == (End.TRUNCATED, True, False)
+    assert (episode.end, episode.representative, episode.explored) == (End.TRUNCATED, True, False)
     assert (episode.versions, episode.main_version) == ({1: 4}, 1)
 
 
@@ -73,13 +73,13 @@ def test_a_terminated_episode_is_told_from_a_truncated_one() -> None:
 def test_a_gap_costs_its_transitions_and_the_episodes_wholeness() -> None:
     (batch,), (episode,) = assembled(np.delete(episode_rows(3, steps=6), 2))
     assert batch.size == 4
-    assert (episode.steps, episode.whole) == (4, False)
+    assert (episode.steps, episode.representative) == (4, False)
 
 
 def test_an_aborted_episode_is_not_whole() -> None:
     (batch,), (episode,) = assembled(episode_rows(3, steps=6, end=End.ABORTED))
     assert batch.size == 5
-    assert (episode.end, episode.whole) == (End.ABORTED, False)
+    assert (episode.end, episode.representative) == (End.ABORTED, False)
 
 
 def test_an_episode_none_of_which_arrived_is_not_counted() -> None:
@@ -89,7 +89,7 @@ def test_an_episode_none_of_which_arrived_is_not_counted() -> None:
 def test_an_episode_whose_end_was_lost_is_not_counted_and_spoils_no_other() -> None:
     first, second = episode_rows(3, steps=4), episode_rows(4, steps=4, first=10)
     _, episodes = assembled(first[:3], second)
-    assert [(e.number, e.total, e.whole) for e in episodes] == [(4, 4.0, True)]
+    assert [(e.number, e.total, e.representative) for e in episodes] == [(4, 4.0, True)]
 
 
 def test_the_main_version_is_the_one_that_acted_longest() -> None:

@@ -1,4 +1,4 @@
-"""Is a bundle that claims to be for another robot, or is older, refused by the first false claim?"""
+"""Is a bundle for another robot, or an older one, refused by the first claim that does not fit?"""
 
 from __future__ import annotations
 

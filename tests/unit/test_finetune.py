@@ -1,4 +1,4 @@
-"""Does the learner learn from the target, doubt its model first, and forget nothing in a restart?"""
+"""Does the learner learn the target, doubt its model first, and forget nothing in a restart?"""
 
 from __future__ import annotations
 

@@ -68,7 +68,9 @@ def test_a_trajectory_that_ends_gains_nothing_more_and_stays() -> None:
 
 def test_uncertainty_is_the_mean_over_the_live_steps() -> None:
     made = walked([1.2, -1.0])
-    assert made.uncertainty.tolist() == pytest.approx([(1.7 + 2.2) / 2, (0.5 + 0 + 0.5 + 1 + 1.5 + 2) / 6])
+    assert made.uncertainty.tolist() == pytest.approx(
+        [(1.7 + 2.2) / 2, (0.5 + 0 + 0.5 + 1 + 1.5 + 2) / 6]
+    )
 
 
 def test_only_live_steps_of_kept_trajectories_are_transitions() -> None:

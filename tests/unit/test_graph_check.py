@@ -112,6 +112,16 @@ def doubling(model: onnx.ModelProto) -> None:
         last = f"twice{index}"
 
 
+def claimed_shape(model: onnx.ModelProto) -> None:
+    """The sender vouches for a shape that nobody can derive."""
+    constant(model, np.array([[1, 2], [0, 2]]), "sizes")
+    constant(model, np.array([0]), "rows")
+    model.graph.node.append(helper.make_node("ReduceSum", ["sizes", "rows"], ["sum"], keepdims=0))
+    model.graph.node.append(helper.make_node("Reshape", ["hidden", "sum"], ["vouched"]))
+    claim = helper.make_tensor_value_info("vouched", TensorProto.FLOAT, [1, 4])
+    model.graph.value_info.append(claim)
+
+
 def too_many_nodes(model: onnx.ModelProto) -> None:
     for index in range(5000):
         model.graph.node.append(helper.make_node("Relu", ["hidden"], [f"r{index}"]))
@@ -170,6 +180,7 @@ def mismatched_shapes(model: onnx.ModelProto) -> None:
         (huge_constant, "huge"),
         (outer_product, "product"),
         (doubling, "twice"),
+        (claimed_shape, "vouched"),
         (too_many_nodes, "5006 nodes"),
         (wrong_opset, "23"),
         (future_ir, "99"),

@@ -154,6 +154,18 @@ def test_a_spool_restored_from_an_old_copy_loses_nothing(server, tmp_path):
     assert "not in the ring" in ahead, "declared by a spool that had forgotten sending them"
 
 
+def test_a_late_answer_about_a_former_epoch_deletes_nothing(server, tmp_path):
+    link = Link()
+    robot = Robot(tmp_path / "spool.sqlite", link)
+    robot.ring = make_records(0, 10)
+    robot.collect()
+    link.to_robot.append(encode(Ack(epoch="f" * 32, last=1, policy_version=9)))
+    robot.uplink.step(0.0)
+    assert (robot.spool.first_held, robot.spool.newest) == (1, 1)
+    assert robot.uplink.policy_version == 9
+    robot.stop()
+
+
 def test_gaps_are_committed_like_batches(server):
     told(server, HELLO)
     gap = Gap(epoch=EPOCH, seq=1, first_record=0, count=3, reason="disk full")

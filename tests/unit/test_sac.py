@@ -82,7 +82,7 @@ def test_the_temperature_moves_the_entropy_to_its_target(wanted: float) -> None:
     gradient = -0.2 * (LOG_PROB_AT_MEAN + wanted)
     assert float(after.alpha_m) == pytest.approx(0.1 * gradient)
     moved = float(after.log_alpha - state.log_alpha)
-    too_certain = LOG_PROB_AT_MEAN > -wanted
+    too_certain = -wanted < LOG_PROB_AT_MEAN
     assert moved == pytest.approx(0.01 if too_certain else -0.01, rel=1e-3)
 
 

@@ -17,7 +17,7 @@ from protocol.messages import Report
 from protocol.step_record import End
 
 EPISODE = Episode(
-    number=3, steps=250, total=96.5, end=End.TRUNCATED, whole=True, explored=False,
+    number=3, steps=250, length=250, total=96.5, end=End.TRUNCATED, explored=False,
     versions={1: 100, 12: 150},
 )  # fmt: skip
 REPORT = TO_SERVER["report"]

@@ -241,7 +241,7 @@ def test_only_whole_episodes_speak_about_a_policy(end: End) -> None:
     """The bold policy's second episode earns nothing; if it was cut off that proves nothing."""
     bench = near_the_end()
     bold = bench.session.version
-    bench.episode(version=bold, cos=1.0)
+    bench.episode(version=bold, cos=0.2)
     bench.episode(version=bold, cos=-1.0, end=end)
     bench.episode(version=3, cos=0.9)
     bench.work()

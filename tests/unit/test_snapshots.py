@@ -31,6 +31,11 @@ def kept(*measured: list[float]) -> Snapshots:
     return snapshots
 
 
+def hopeful(actor: torch.Tensor) -> float:
+    """Expects the world of everybody."""
+    return 1e9
+
+
 @pytest.mark.parametrize(
     ("measured", "best"),
     [
@@ -43,7 +48,19 @@ def kept(*measured: list[float]) -> Snapshots:
     ids=["higher", "often beats lucky", "much higher", "unmeasured", "none measured"],
 )
 def test_the_best_is_what_was_measured_often_enough(measured, best: int) -> None:
-    assert kept(*measured).best().version == best
+    assert kept(*measured).best(hopeful).version == best
+
+
+def test_a_policy_the_model_expects_to_fail_is_not_the_best() -> None:
+    def imagine(actor: torch.Tensor) -> float:
+        return {1.0: 150.0, 2.0: 20.0}[float(actor[0])]
+
+    assert kept([100.0] * 5, [140.0] * 5).best(imagine).version == 1
+    assert kept([10.0] * 5, [140.0] * 5).best(imagine).version == 2
+
+
+def test_an_expectation_that_is_not_finite_has_no_say() -> None:
+    assert kept([100.0] * 5, [140.0] * 5).best(lambda _: math.nan).version == 2
 
 
 def test_the_lower_bound_is_the_mean_less_the_standard_error() -> None:
@@ -54,7 +71,7 @@ def test_the_lower_bound_is_the_mean_less_the_standard_error() -> None:
 def test_an_episode_of_an_unknown_policy_counts_for_nobody() -> None:
     snapshots = kept([1.0])
     snapshots.measured(7, 999.0)
-    assert snapshots.best().returns == [1.0]
+    assert snapshots.best(hopeful).returns == [1.0]
 
 
 def test_a_checkpoint_brings_the_actors_back_unmeasured() -> None:
@@ -63,9 +80,9 @@ def test_a_checkpoint_brings_the_actors_back_unmeasured() -> None:
     restored.restore({**saved.tensors(), "counts": torch.zeros(3)})
     assert restored.actors().keys() == {1, 2}
     assert restored.actors()[1].tolist() == [1.0, 1.0]
-    assert restored.best().version == 2  # nothing is measured: the newest
+    assert restored.best(hopeful).version == 2  # nothing is measured: the newest
     restored.measured(1, 10.0)
-    assert restored.best().version == 1
+    assert restored.best(hopeful).version == 1
 
 
 def test_the_imagined_return_is_the_mean_over_starts_until_each_ends() -> None:

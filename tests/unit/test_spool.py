@@ -145,6 +145,17 @@ def test_a_loss_while_full_is_declared_even_if_the_agent_is_killed(path):
     spool.close()
 
 
+def test_a_loss_before_anything_was_kept_is_declared_even_if_the_agent_is_killed(path):
+    """There is no earlier record whose number would show the jump."""
+    spool = opened(path, quota_bytes=10)
+    assert spool.append(make_records(0, 40)) == 0
+    spool.close()
+    spool = opened(path)
+    spool.append(make_records(40, 10))
+    assert records_in(spool.unacknowledged(9), Gap) == 40
+    spool.close()
+
+
 def test_a_full_disk_rejects_new_and_heals_when_room_is_made(path, monkeypatch):
     """The file's own limit raises what a full disk raises: SQLITE_FULL."""
     monkeypatch.setattr("onboard.spool._OVERHEAD_BYTES", (96 << 10) - (2 << 20))
@@ -281,6 +292,16 @@ def test_incompressible_rows_of_any_number_fit_messages(path):
     spool.close()
     assert all(len(encode(batch)) <= MAX_BYTES for batch in batches)
     assert b"".join(rows_of(b).tobytes() for b in batches) == rows.tobytes()
+
+
+def test_nothing_beyond_the_newest_can_be_acknowledged(path):
+    spool = opened(path)
+    spool.append(make_records(0, 10))
+    spool.acknowledge(99)
+    assert spool.first_held == 2
+    spool.append(make_records(10, 10))
+    assert [entry.seq for entry in spool.unacknowledged(9)] == [2]
+    spool.close()
 
 
 def test_a_new_epoch_keeps_what_is_held_and_starts_its_numbers_at_one(path):

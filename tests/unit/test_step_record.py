@@ -149,6 +149,12 @@ def test_episodes_do_not_run_into_each_other() -> None:
     assert mask(np.concatenate([first, second])) == [True, True, False, True, True]
 
 
+def test_nothing_follows_an_end_even_if_the_numbers_go_on() -> None:
+    rows = episode()
+    rows["end"][2] = End.TERMINATED
+    assert mask(rows) == [True, True, False, True, True]
+
+
 def test_steps_that_happen_to_continue_in_another_episode_do_not_join() -> None:
     rows = episode()
     rows["episode"][3:] += 1

@@ -7,7 +7,6 @@ import math
 import msgspec
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -108,6 +107,7 @@ def test_any_finite_observation_is_worth_between_nothing_and_one(obs, applied, f
 
 
 def test_numpy_and_torch_agree_on_batches_of_any_shape() -> None:
+    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     obs, following = rng.normal(size=(2, 4, 5, 7)).astype(np.float32)
     applied = rng.uniform(-1.0, 1.0, (4, 5, 1)).astype(np.float32)
