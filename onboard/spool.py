@@ -126,7 +126,7 @@ class Spool:
             raise DamagedError(f"spool's notes are unreadable: {error}") from error
         given_out = number("SELECT seq FROM sqlite_sequence WHERE name = 'entries'")
         self.newest = max(given_out or 0, number("SELECT max(seq) FROM entries") or 0)
-        self._held_bytes = int(number("SELECT total(length(data)) FROM entries"))
+        self._held_bytes = self._measured()
 
     def close(self) -> None:
         """Release the file."""
@@ -211,6 +211,7 @@ class Spool:
                 entry.crc32,
             )
         self.quarantined += 1
+        self._held_bytes = self._measured()
         return entry.message(self.epoch, seq)
 
     def declare_gap(self, reason: str) -> None:
@@ -265,6 +266,9 @@ class Spool:
         with suppress(FullError):
             self.remember("tail", encode_tail(self._tail))
         return 0
+
+    def _measured(self) -> int:
+        return int(self._database.value("SELECT total(length(data)) FROM entries"))
 
     def _keep_aside(self, seq: int, reason: str) -> None:
         with self._database.transaction():

@@ -214,6 +214,15 @@ def test_an_entry_that_vanished_becomes_a_gap(path):
     spool.close()
 
 
+def test_quarantined_entries_do_not_use_up_the_quota(path):
+    spool = opened(path, quota_bytes=8000)
+    for first in range(0, 2000, 20):
+        assert spool.append(make_records(first, 20)) == 20
+        spool.quarantine(spool.newest, "refused")
+        spool.acknowledge(spool.newest)
+    spool.close()
+
+
 def test_quarantine_does_not_grow_without_bound(path):
     spool = opened(path)
     for first in range(100):
