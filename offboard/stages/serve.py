@@ -26,6 +26,7 @@ from offboard.finetune import FinetuneConfig, Learner
 from offboard.ingest import DEFAULT_ENDPOINT, Ingest
 from offboard.key_table import KeyTable
 from offboard.keys import TABLE_FILE, load_server_keys
+from offboard.mcap_archive import archive_episodes
 from offboard.publish import Repository, open_repository
 from offboard.publisher import Publisher
 from offboard.replay import join
@@ -37,6 +38,7 @@ from offboard.stages.generate import load_kept
 from offboard.stages.source import load_source
 from offboard.task_setup import TaskSetup, load_task
 from offboard.world_model import ModelConfig
+from protocol.robot_spec import RobotSpec
 from protocol.step_record import Rows
 
 STATUS_EVERY_S = 0.5
@@ -67,6 +69,7 @@ class ServeConfig:
 class _Server:
     """The parts of a running server, wired by :func:`_open`."""
 
+    spec: RobotSpec
     session: Session
     learner: Learner
     store: EpisodeStore
@@ -116,7 +119,7 @@ def _open(config: ServeConfig, run: RunDir) -> _Server:
     for rows in store.rows(config.unit):
         session.push(rows)
     session.begin()
-    return _Server(session, learner, store, repository, ingest, arrivals)
+    return _Server(setup.spec, session, learner, store, repository, ingest, arrivals)
 
 
 def _open_session(
@@ -155,8 +158,11 @@ def _learn(server: _Server, unit: str, run: RunDir, stop: threading.Event) -> No
     while not stop.is_set():
         with contextlib.suppress(queue.Empty):
             rows = server.arrivals.get(timeout=0.001 if busy else IDLE_S)
-            for episode in server.session.push(rows):
+            ended = server.session.push(rows)
+            for episode in ended:
                 run.log(event="episode", **vars(episode), **vars(server.learner.evidence))
+            if ended:
+                _archive(server, run)
         busy = server.session.turn()
         if server.session.version != saved:
             saved = server.session.version
@@ -167,6 +173,12 @@ def _learn(server: _Server, unit: str, run: RunDir, stop: threading.Event) -> No
             _show(server, unit, run)
 
 
+def _archive(server: _Server, run: RunDir) -> None:
+    """Finished episodes of every robot as MCAP files."""
+    for robot in server.store.robots():
+        archive_episodes(server.store, robot, server.spec, run.path / "archive")
+
+
 def _show(server: _Server, unit: str, run: RunDir) -> None:
     published = server.repository.latest_version
     evidence = server.learner.evidence
@@ -174,8 +186,9 @@ def _show(server: _Server, unit: str, run: RunDir) -> None:
 
 
 def _finish(server: _Server, unit: str, run: RunDir) -> dict[str, Any]:
-    """Last status, checkpoint and the account of records."""
+    """Last status, archive, checkpoint and the account of records."""
     _show(server, unit, run)
+    _archive(server, run)
     run.save(CHECKPOINT, server.session.tensors())
     account = server.store.account(unit)
     return run.finish(
