@@ -1,8 +1,7 @@
 """Makes the rig known to gymnasium.
 
-Gymnasium 1.0 dropped its plugin loading, so a consumer that must not import this package has two
-ways: ``gymnasium.make("sim_harness.registration:wombet/Rig-v0", ...)``, or to call what the
-entry-point group ``gymnasium.envs`` lists and then make ``wombet/Rig-v0``.
+Gymnasium 1.0 dropped its plug-in loading; a consumer that must not import this package says
+``gymnasium.make("sim_harness.registration:wombet/Rig-v0", ...)`` (ADR 3).
 """
 
 from __future__ import annotations

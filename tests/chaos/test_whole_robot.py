@@ -1,6 +1,6 @@
 """A whole robot and a server that goes away: what moves keeps moving, what was recorded arrives.
 
-Everything is real but the machine: plant on a pty, ``wombet-onboard run`` with its two processes, an
+Everything is real but the machine: plant on a pty, ``wombet-onboard run`` with both processes, an
 ingest on loopback with keys. The thirty seconds without a server are real seconds.
 """
 
@@ -63,6 +63,16 @@ class Unit:
     def reaches(self, condition: Callable[[Status], bool], within_s: float = 40.0) -> None:
         until(lambda: (status := self.status()) is not None and condition(status), within_s)
 
+    def at_rest(self) -> Status:
+        """Its status in IDLE, two ticks after it said so: the last row is written by then."""
+        self.reaches(lambda status: status.mode == Mode.IDLE.name)
+        then = self.status()
+        assert then is not None
+        self.reaches(lambda status: status.ticks > then.ticks + 1)
+        status = self.status()
+        assert status is not None
+        return status
+
     def child(self, name: str) -> int:
         """Process id of the supervised ``control`` or ``agent``."""
         listed = subprocess.run(
@@ -121,8 +131,7 @@ def test_half_a_minute_without_server_and_a_killed_agent_lose_nothing(
         time.sleep(0.05)
     assert seen <= MOVING_NAMES, "control must not notice that the server is away"
     assert unit.client.command(Stop()).ok
-    final = unit.status()
-    assert final is not None
+    final = unit.at_rest()
     assert final.dropped == 0
     assert final.produced > 50 * AWAY_S * 0.9
     with site.running() as ingest:

@@ -84,12 +84,41 @@ def test_an_aborted_episode_is_not_whole() -> None:
 
 def test_an_episode_none_of_which_arrived_is_not_counted() -> None:
     assert assembled(episode_rows(3)[-1:]) == ([], [])
+    assert assembled(recovering(0, count=2), episode_rows(3)[-1:]) == ([], [])
 
 
 def test_an_episode_whose_end_was_lost_is_not_counted_and_spoils_no_other() -> None:
     first, second = episode_rows(3, steps=4), episode_rows(4, steps=4, first=10)
     _, episodes = assembled(first[:3], second)
     assert [(e.number, e.total, e.representative) for e in episodes] == [(4, 4.0, True)]
+
+
+LONG = 100
+
+
+@pytest.mark.parametrize(
+    ("rows", "speaks"),
+    [
+        (episode_rows(3, LONG), True),
+        (np.delete(episode_rows(3, LONG), [10, 50]), True),
+        (np.delete(episode_rows(3, LONG), [10, 50, 70]), False),
+        (episode_rows(3, LONG, end=End.ABORTED), False),
+        (episode_rows(3, LONG, end=End.TERMINATED), True),
+    ],
+    ids=["whole", "4 % lost", "6 % lost", "cut off", "terminated"],
+)
+def test_an_episode_speaks_about_its_policy_if_hardly_anything_is_missing(
+    rows: Rows, speaks: bool
+) -> None:
+    _, (episode,) = assembled(rows)
+    assert episode.representative is speaks
+
+
+def test_an_episode_of_two_policies_speaks_about_neither() -> None:
+    rows = episode_rows(3, LONG)
+    rows["policy_version"][LONG - 1 :] = 2
+    _, (episode,) = assembled(rows)
+    assert not episode.representative
 
 
 def test_the_main_version_is_the_one_that_acted_longest() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,18 @@ def test_the_golden_vectors_are_true_and_worth_checking(bundle: Bundle) -> None:
     np.testing.assert_allclose(got, golden.action, atol=GOLDEN_TOLERANCE)
     assert np.unique(golden.action).size == GOLDEN_SAMPLES
     assert golden.noise.any()
+
+
+def test_the_normaliser_stands_before_the_actor(bundle: Bundle) -> None:
+    weights = safetensors.numpy.load(bundle.weights)
+    rng = np.random.default_rng(0)
+    weights["obs_mean"] = rng.normal(size=(1, O)).astype(np.float32)
+    weights["obs_std"] = rng.uniform(0.5, 2.0, (1, O)).astype(np.float32)
+    other = replace(bundle, weights=safetensors.numpy.save(weights))
+    noise = np.zeros((20, A), dtype=np.float32)
+    normal = (SEEN[:20].numpy() - weights["obs_mean"]) / weights["obs_std"]
+    wanted = run(bundle, normal, noise)
+    np.testing.assert_allclose(run(other, SEEN[:20].numpy(), noise), wanted, atol=1e-5)
 
 
 def test_what_passes_here_passes_on_the_robot() -> None:
@@ -155,13 +168,25 @@ def test_an_actor_with_a_number_that_is_none_is_refused(exporter: Exporter, bad:
 
 
 class Liar:
-    """An inference session whose answers are off by a little."""
+    """An inference session whose answers are off by ``error``; it remembers what it was asked."""
 
     def __init__(self, session, error: float) -> None:
         self._session, self._error = session, error
+        self.asked: list[np.ndarray] = []
 
-    def run(self, *arguments):
-        return [output + self._error for output in self._session.run(*arguments)]
+    def run(self, outputs, feed):
+        self.asked.append(feed["obs"])
+        return [output + self._error for output in self._session.run(outputs, feed)]
+
+
+def test_parity_is_proved_far_outside_what_was_seen_too(exporter, monkeypatch) -> None:
+    witness = Liar(exporter._session, error=0.0)
+    monkeypatch.setattr(exporter, "_session", witness)
+    exporter.bundle(ACTOR, SEEN, ORIGIN)
+    largest = [float(np.abs(obs).max()) for obs in witness.asked]
+    assert len(largest) >= 256
+    assert max(largest) > 3.0 * float(SEEN.abs().max())
+    assert sum(size <= float(SEEN.abs().max()) for size in largest) >= 100
 
 
 @pytest.mark.parametrize("error", [2e-4, -2e-4, float("nan")])

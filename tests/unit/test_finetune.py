@@ -151,6 +151,16 @@ def test_adaptation_teaches_the_model_the_target(make, model: WorldModel, source
     assert after < 0.3 * before
 
 
+def test_adaptation_lets_the_model_reach_as_far_as_the_target_did(make) -> None:
+    arm = LAYOUT.column("position:arm")
+    far = target(300)
+    far.obs[0, arm] = 9.0
+    learner = make()
+    learner.observe(far)
+    learner.adapt()
+    assert float(learner.model_state.high[arm]) == 9.0
+
+
 def test_adaptation_relabels_prior_data_as_the_target_would_have_it(make, ear: Ear) -> None:
     learner = adapted(make())
     learner.train(20)

@@ -19,26 +19,36 @@ CONFIG = GenerateConfig(trajectories=M, steps=T, explore_max=0.0)
 
 
 class Stride:
-    """A planner whose every action is ``length`` and whose plan says how often it was asked."""
+    """A planner that takes these strides, the last one for ever; its plan is always 1, 2, 3."""
 
-    def __init__(self, length: float) -> None:
-        self.length = length
+    def __init__(self, *strides: float) -> None:
+        self.strides = strides
         self.plans: list[torch.Tensor] = []
 
     def plan(self, obs, mean):
+        stride = self.strides[min(len(self.plans), len(self.strides) - 1)]
         self.plans.append(mean)
         plan = torch.arange(1.0, H + 1)[None, :, None].repeat(obs.shape[0], 1, 1)
-        return torch.full((obs.shape[0], 1), self.length), plan
+        return torch.full((obs.shape[0], 1), stride), plan
 
 
 def walked(
-    starts: list[float], length: float = 0.5, config: GenerateConfig = CONFIG, seed: int = 0
+    starts: list[float],
+    *strides: float,
+    config: GenerateConfig = CONFIG,
+    seed: int = 0,
 ) -> Trajectories:
     """Walks along a line that is worth 1 a step, doubtful by |x|, and ends beyond 2."""
     world = Line(torch.ones_like, torch.abs, lambda x: x > 2.0)
     starts_at = torch.tensor(starts)[:, None]
     return generate(
-        Stride(length), world, None, starts_at, H, config, torch.Generator().manual_seed(seed)
+        Stride(*strides or (0.5,)),
+        world,
+        None,
+        starts_at,
+        H,
+        config,
+        torch.Generator().manual_seed(seed),
     )
 
 
@@ -66,6 +76,13 @@ def test_a_trajectory_that_ends_gains_nothing_more_and_stays() -> None:
     assert made.steps.obs[0, 2:].unique().numel() == 1
 
 
+def test_nobody_rises_from_the_dead() -> None:
+    made = walked([1.2], 0.5, 0.5, 0.0)  # the last steps of the dead lead to no end
+    assert made.steps.terminated[0].tolist() == [0, 1, 0, 0, 0, 0]
+    assert made.returns.tolist() == [2.0]
+    assert int(made.live.sum()) == 2
+
+
 def test_uncertainty_is_the_mean_over_the_live_steps() -> None:
     made = walked([1.2, -1.0])
     assert made.uncertainty.tolist() == pytest.approx(
@@ -88,7 +105,7 @@ def test_keeping_nothing_gives_no_transitions() -> None:
 
 def test_exploration_differs_between_trajectories_and_stays_in_range() -> None:
     config = replace(CONFIG, steps=200, explore_max=1.0)
-    made = walked([-200.0] * 8, length=0.0, config=config)
+    made = walked([-200.0] * 8, 0.0, config=config)
     boldness = made.steps.applied[:, :, 0].std(1)
     assert (made.steps.applied.abs() <= 1.0).all()
     assert float(boldness.max()) > 2.0 * float(boldness.min())

@@ -26,8 +26,9 @@ ACTOR = actor_space(O, A, WIDTH).view(actor_space(O, A, WIDTH).initial(GENERATOR
 
 
 def critics(E: int) -> dict[str, torch.Tensor]:
+    """Critics none of whose parameters, gains and shifts included, are what they start as."""
     space = critic_space(O, A, WIDTH, E)
-    return space.view(space.initial(torch.Generator().manual_seed(1)))
+    return space.view(torch.randn(space.size, generator=torch.Generator().manual_seed(1)))
 
 
 def test_log_probability_is_that_of_a_squashed_gaussian() -> None:

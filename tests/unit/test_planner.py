@@ -122,6 +122,22 @@ def test_a_life_that_ends_gains_nothing_afterwards() -> None:
     assert float(first_actions(world, [-0.01], short)) > 0.0
 
 
+def test_nothing_is_worth_having_after_the_end() -> None:
+    """The critics promise 1 on the right; but who goes there is dead by then."""
+    world = Line(lambda x: torch.where(x > 0.0, 0.0, 0.1), ends_at=lambda x: x > 0.0)
+    config = replace(CONFIG, horizon=1)
+    assert float(first_actions(world, [-0.01], config, seeing_right())) < 0.0
+
+
+def test_a_cold_planner_takes_the_best_and_a_warm_one_the_mean_of_the_elites() -> None:
+    config = replace(CONFIG, horizon=1, policy_candidates=0, random_std=0.1)
+    cold, warm = (
+        float(first_actions(Line(lambda x: x), [0.0], replace(config, temperature=temperature)))
+        for temperature in (1e-3, 1e3)
+    )
+    assert 0.3 < warm < cold - 0.05
+
+
 def test_a_plan_without_new_ideas_stays_the_plan() -> None:
     config = replace(CONFIG, policy_candidates=0, random_std=0.0)
     planner = Planner(Line(lambda x: x), None, INDIFFERENT, BLIND, config, 0.9, torch.Generator())

@@ -126,6 +126,15 @@ def test_a_checkpoint_survives_the_way(tmp_path: Path) -> None:
     assert float(restored.step) == 7.0
 
 
+def test_one_tensor_may_stand_under_two_names(tmp_path: Path) -> None:
+    """At the start of a run the present and the best snapshot are one."""
+    run = open_run(tmp_path, Config())
+    shared = torch.arange(3.0)
+    run.save("state", {"now": shared, "best": shared, "part": shared[1:]})
+    assert run.load("state")["best"].tolist() == [0.0, 1.0, 2.0]
+    assert run.load("state")["part"].tolist() == [1.0, 2.0]
+
+
 def test_a_view_is_saved_without_the_rest_of_its_memory(tmp_path: Path) -> None:
     run = open_run(tmp_path, Config())
     run.save("state", {"part": torch.zeros(1_000_000)[:4]})

@@ -191,7 +191,7 @@ def test_it_learns_which_single_action_pays() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not can_compile(), reason="needs a C++ compiler and Python's headers")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch about itself
 def test_the_compiled_update_equals_the_eager_one(monkeypatch) -> None:
     eager = make()
     monkeypatch.setattr("offboard.compiled.can_compile", lambda: True)

@@ -45,7 +45,11 @@ class Mirror:
 
     action_size = A
 
+    def __init__(self) -> None:
+        self.asked_about: list[torch.Tensor] = []
+
     def expect(self, state: object, obs: torch.Tensor, applied: torch.Tensor) -> Step:
+        self.asked_about.append(obs)
         nothing = torch.zeros(obs.shape[0])
         return Step(obs, applied[:, 0], nothing, nothing)
 
@@ -73,8 +77,9 @@ class Bench:
         )
         self.published: list[tuple[float, float, dict[str, float]]] = []
         self.refusal: BundleError | None = None
+        self.mirror = Mirror()
         self.session = Session(
-            self.learner, Mirror(), self.space, Assembler(LAYOUT, JUDGE), self.publish, config
+            self.learner, self.mirror, self.space, Assembler(LAYOUT, JUDGE), self.publish, config
         )
         self.first = 0
 
@@ -147,6 +152,16 @@ def test_exploration_begins_with_adaptation() -> None:
     }
 
 
+def test_policies_are_imagined_from_where_the_last_eight_episodes_began() -> None:
+    bench = Bench(SessionConfig(zero_shot_episodes=10, episodes=50, episode_steps=5))
+    bench.session.begin()
+    for episode in range(10):
+        bench.episode(cos=0.1 * episode)
+    bench.session.turn()
+    starts = bench.mirror.asked_about[0][:, LAYOUT.column("cos:pendulum")]
+    torch.testing.assert_close(starts, 0.1 * torch.arange(2.0, 10.0))
+
+
 def adapting() -> Bench:
     """In the adaptation phase, with everything published that is due."""
     bench = Bench()
@@ -191,6 +206,18 @@ def test_a_candidate_a_little_worse_is_let_through() -> None:
     bench.work()
     assert bench.what()[-1] == (pytest.approx(0.28), 1.0)
     assert bench.session.held_back == 0
+
+
+@pytest.mark.parametrize(("cos", "held_back"), [(1.0, 1), (-1.0, 0)])
+def test_what_the_robot_measured_with_the_newest_policy_is_the_bar(cos, held_back: int) -> None:
+    """The candidate expects 1.5; the newest policy measured 10, or 0."""
+    bench = adapting()
+    before = len(bench.published)
+    for _ in range(2):
+        bench.episode(version=bench.session.version, cos=cos)
+    bench.work()
+    assert bench.session.held_back == held_back
+    assert len(bench.published) == before + 1 - held_back
 
 
 def test_a_candidate_that_cannot_be_exported_is_noted_and_the_next_one_is_tried() -> None:

@@ -59,8 +59,12 @@ def test_a_policy_the_model_expects_to_fail_is_not_the_best() -> None:
     assert kept([10.0] * 5, [140.0] * 5).best(imagine).version == 2
 
 
-def test_an_expectation_that_is_not_finite_has_no_say() -> None:
-    assert kept([100.0] * 5, [140.0] * 5).best(lambda _: math.nan).version == 2
+@pytest.mark.parametrize("expected", [math.nan, -math.inf, math.inf])
+def test_an_expectation_that_is_not_finite_has_no_say(expected: float) -> None:
+    def imagine(actor: torch.Tensor) -> float:
+        return {1.0: 1e9, 2.0: expected}[float(actor[0])]
+
+    assert kept([100.0] * 5, [140.0] * 5).best(imagine).version == 2
 
 
 def test_the_lower_bound_is_the_mean_less_the_standard_error() -> None:

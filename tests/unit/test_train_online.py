@@ -98,7 +98,9 @@ def test_an_episode_that_is_over_begins_anew_without_a_seed() -> None:
     assert env.resets == [3, None, None, None, None]
 
 
-@pytest.mark.parametrize(("returns", "best"), [((5, 9, 3), 20), ((9, 5, 3), 10), ((1, 2, 3), 30)])
+@pytest.mark.parametrize(
+    ("returns", "best"), [((5, 9, 3), 20), ((9, 5, 3), 10), ((1, 2, 3), 30), ((5, 5, 3), 10)]
+)
 def test_the_best_snapshot_is_kept_not_the_last(returns, best: int) -> None:
     actors: dict[int, torch.Tensor] = {}
     state = trained(

@@ -54,6 +54,27 @@ def test_the_error_of_predicting_no_change_is_the_change_in_source_units(model) 
     assert model.nmse(state, halfway) == pytest.approx(0.25 * float(wanted), rel=1e-4)
 
 
+def of_three_minds(model: WorldModel) -> ModelState:
+    """Members that predict changes of -1, 0 and 4 in every column, whatever they are asked."""
+    state = still(model)
+    named = model.space.view(state.weights.clone())
+    named["model.mean.bias"] += torch.tensor([-1.0, 0.0, 4.0])[:, None, None]
+    named["model.max_log_var"].fill_(-30.0)
+    named["model.min_log_var"].fill_(-31.0)
+    return state._replace(weights=model.space.flatten(named))
+
+
+def test_the_prediction_is_the_mean_of_the_members(model: WorldModel) -> None:
+    state = of_three_minds(model)
+    speed = LAYOUT.column("velocity:arm")
+    obs, applied = torch.zeros(1, LAYOUT.size), torch.zeros(1, 1)
+    change = float(state.out_std[LEARNED.index(speed)])
+    assert float(model.expect(state, obs, applied).following[0, speed]) == pytest.approx(change)
+    truth = DATA._replace(following=DATA.obs.clone())
+    truth.following[:, LEARNED] += state.out_std
+    assert model.nmse(state, truth) == pytest.approx(0.0, abs=1e-9)
+
+
 def test_it_learns_how_noisy_each_column_is(model: WorldModel) -> None:
     speed = LAYOUT.column("velocity:arm")
     noisy = DATA._replace(following=DATA.following.clone())
@@ -128,6 +149,19 @@ def test_fitting_keeps_the_weights_that_were_best_on_held_out_data(learned: Mode
     assert len(taken) == 10  # two rises in a row
 
 
+def test_held_out_data_are_never_trained_on(model: WorldModel, monkeypatch) -> None:
+    seen: set[tuple[float, ...]] = set()
+
+    def read(state: ModelState, batch: Batch) -> ModelState:
+        seen.update(tuple(row) for row in batch.obs.flatten(0, 1).tolist())
+        return state
+
+    monkeypatch.setattr(model, "_train_step", read)
+    data = DATA.take(torch.arange(100))
+    model.fit(model.initial(data, seed=0), data, 20, generator(0))
+    assert len(seen) == 90
+
+
 def test_fitting_reports_every_step_and_repeats_itself(model: WorldModel) -> None:
     taken: list[int] = []
     start = model.initial(DATA, seed=0)
@@ -180,18 +214,13 @@ def test_reward_and_termination_are_the_tasks_own(model: WorldModel, learned: Mo
 
 
 def test_every_imagined_step_is_that_of_one_random_member(model: WorldModel) -> None:
-    state = still(model)
-    named = model.space.view(state.weights.clone())
-    named["model.mean.bias"] += torch.tensor([-1.0, 0.0, 1.0])[:, None, None]
-    named["model.max_log_var"].fill_(-30.0)
-    named["model.min_log_var"].fill_(-31.0)
-    state = state._replace(weights=model.space.flatten(named))
+    state = of_three_minds(model)._replace(high=torch.full((LAYOUT.size,), 10.0))
     obs, applied = torch.zeros(900, LAYOUT.size), torch.zeros(900, 1)
     speed = LAYOUT.column("velocity:arm")
     moved = model.imagine(state, obs, applied, generator(0)).following[:, speed]
     members = (moved / state.out_std[LEARNED.index(speed)]).round(decimals=3)
     values, counts = members.unique(return_counts=True)
-    assert values.tolist() == [-1.0, 0.0, 1.0]
+    assert values.tolist() == [-1.0, 0.0, 4.0]
     assert int(counts.min()) > 240
 
 
