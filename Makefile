@@ -7,10 +7,14 @@ OUT ?= runs/demo
 ROBOT ?= hw_configs/furuta.toml
 SEED ?= 2
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+ROBOT_PYTHON ?= python3.10
+ROBOT_VENV ?= .venv-robot
+ROBOT_READY := $(ROBOT_VENV)/.ready
+SERVER_ONLY := $(addprefix --ignore=,tests/unit/server tests/property/server tests/e2e/test_stages.py tests/e2e/test_closed_loop.py)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint type imports clean
+.PHONY: help install demo test test-robot check lint type imports clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +37,16 @@ test: $(READY)  ## the whole test suite
 
 check: lint type imports test  ## lint, types, import rules, tests
 
+test-robot: $(ROBOT_READY)  ## protocol and onboard on the robot's Python (ROBOT_PYTHON, default python3.10)
+	$(ROBOT_VENV)/bin/python -m pytest -n 2 --dist loadfile tests $(SERVER_ONLY)
+
+$(ROBOT_READY): requirements/*.txt pyproject.toml
+	$(ROBOT_PYTHON) -m venv $(ROBOT_VENV)
+	$(ROBOT_VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(ROBOT_VENV)/bin/python -m pip install --quiet -r requirements/robot-test.txt
+	$(ROBOT_VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -44,4 +58,4 @@ imports: $(READY)
 	$(BIN)/lint-imports
 
 clean:  ## remove the virtual environment and all runs
-	rm -rf $(VENV) runs build dist
+	rm -rf $(VENV) $(ROBOT_VENV) runs build dist
