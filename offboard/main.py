@@ -18,7 +18,8 @@ from offboard.demo.run import DemoConfig, run_demo
 from offboard.keys import enrol_robot, init_server, list_robots, revoke_robot
 from offboard.stages.expert import ExpertConfig, run_expert
 from offboard.stages.generate import OfflineConfig, run_generate
-from offboard.stages.serve import ServeConfig, run_serve
+from offboard.stages.serve import run_serve
+from offboard.stages.serve_wiring import ServeConfig
 from offboard.stages.source import SourceConfig, run_source
 from protocol.errors import WombetError
 

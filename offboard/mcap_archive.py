@@ -58,12 +58,13 @@ def archive_episodes(
 def finished_episodes(batches: Iterable[Rows]) -> Iterator[Rows]:
     """Rows of one episode each, for every episode that is over.
 
-    An episode's rows are those of mode RUN with its number. It is over when a row says so or
-    another episode has begun; a tail that may still grow is left for the next time.
+    An episode's rows are those of mode RUN with its number, and the row that aborts it, which has
+    the mode it was aborted into. It is over when a row says so or another episode has begun; a tail
+    that may still grow is left for the next time.
     """
     parts: list[Rows] = []
     for rows in batches:
-        running = rows[rows["mode"] == Mode.RUN]
+        running = rows[(rows["mode"] == Mode.RUN) | (rows["end"] != End.RUNNING)]
         breaks = np.flatnonzero(np.diff(running["episode"])) + 1
         for part in np.split(running, breaks):
             if len(part) == 0:

@@ -15,6 +15,7 @@ from torch import Tensor
 from offboard.networks import act
 from offboard.parameters import Space
 from offboard.replay import Batch
+from protocol.errors import ConfigError
 
 Policy = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 Env = gymnasium.Env[Any, Any]
@@ -25,8 +26,13 @@ ENV_ID = "sim_harness.registration:wombet/Rig-v0"
 
 
 def make_env(robot: Path, task: str, body: str, env_id: str = ENV_ID) -> Env:
-    """The simulated ``body`` of ``robot`` with ``task``."""
-    return gymnasium.make(env_id, robot=str(robot), task=task, body=body, disable_env_checker=True)
+    """The simulated ``body`` of ``robot`` with ``task``. Raises ConfigError for an unknown id."""
+    try:
+        return gymnasium.make(
+            env_id, robot=str(robot), task=task, body=body, disable_env_checker=True
+        )
+    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+        raise ConfigError(f"no environment {env_id!r} ({error}); see --env-id") from error
 
 
 def actor_policy(space: Space, flat: Tensor, generator: torch.Generator | None = None) -> Policy:

@@ -51,9 +51,13 @@ class RunDir:
         return result
 
     def log(self, **event: Any) -> None:
-        """Append one line to ``metrics.jsonl``."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_plain(event)) + "\n")
+        """Append one line to ``metrics.jsonl``. Raises StoreError if the disk refuses."""
+        path = self.path / "metrics.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(_plain(event)) + "\n")
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be written ({error})") from error
 
     def metrics(self) -> list[dict[str, Any]]:
         """Every whole line of ``metrics.jsonl``; a torn last line is left out."""
@@ -87,21 +91,35 @@ class RunDir:
         return (self.path / f"{name}.safetensors").exists()
 
 
-def open_run(path: Path, config: Any) -> RunDir:
-    """Make the directory, or resume it.
+def open_run(path: Path, config: Any, inputs: str, free: frozenset[str] = frozenset()) -> RunDir:
+    """Make the directory, or resume it. Call it once everything the stage reads was read.
+
+    Args:
+        path: of the run.
+        config: dataclass that decides the outcome.
+        inputs: digest of the files it names, so that an edited file is not mistaken for the old.
+        free: fields of ``config`` that may differ on resuming; they do not decide the outcome.
 
     Raises:
-        StoreError: it holds a run with another configuration.
+        StoreError: it holds a run with another configuration, or cannot be made.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    resolved = _plain(asdict(config))
+    resolved = {**_plain(asdict(config)), "inputs": inputs}
     run = RunDir(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be made ({error.strerror}); choose another --out"
+        ) from error
     if not (path / "config.json").exists():
         content = {"config": resolved, "commit": commit()}
         write_durably(path / "config.json", to_json(content))
-    elif run.config != resolved:
+    before = run.config
+    keys = (before.keys() | resolved.keys()) - free
+    if differing := sorted(key for key in keys if before.get(key) != resolved.get(key)):
         raise StoreError(
-            f"{path} holds a run with another configuration; choose another --out or remove it"
+            f"{path} holds a run with another {', '.join(differing)}; choose another --out or "
+            "remove it"
         )
     run.cut_torn_line()
     return run

@@ -57,10 +57,13 @@ def snapshot(
 
 
 def write_status(path: Path, status: ServeStatus) -> None:
-    """Replace ``path``/status.json; readers see the old or the new one."""
+    """Replace ``path``/status.json at once. Raises StoreError if the disk refuses."""
     part = path / f".{STATUS_FILE}"
-    part.write_bytes(msgspec.json.encode(status))
-    part.replace(path / STATUS_FILE)
+    try:
+        part.write_bytes(msgspec.json.encode(status))
+        part.replace(path / STATUS_FILE)
+    except OSError as error:
+        raise StoreError(f"{part}: cannot be written ({error})") from error
 
 
 def read_status(path: Path) -> ServeStatus | None:

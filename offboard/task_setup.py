@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from offboard.sac import Sac, SacConfig
 from offboard.world_model import ModelConfig, WorldModel
+from protocol.errors import ConfigError
 from protocol.observation import Layout
 from protocol.robot_spec import RobotSpec, load_robot_spec
 from protocol.tasks import Judge, judge_for
@@ -14,12 +16,13 @@ from protocol.tasks import Judge, judge_for
 
 @dataclass(frozen=True)
 class TaskSetup:
-    """Robot, layout and judge of one task."""
+    """Robot, layout and judge of one task; ``files_sha256`` covers the TOML and its MJCF."""
 
     spec: RobotSpec
     task: str
     layout: Layout
     judge: Judge
+    files_sha256: str
 
     @property
     def discount(self) -> float:
@@ -38,4 +41,14 @@ class TaskSetup:
 def load_task(robot: Path, task: str) -> TaskSetup:
     """Read the robot file. Raises ConfigError for a bad file or an unknown task."""
     spec = load_robot_spec(robot)
-    return TaskSetup(spec, task, Layout(spec), judge_for(spec, spec.task(task)))
+    return TaskSetup(
+        spec, task, Layout(spec), judge_for(spec, spec.task(task)), _digest(robot, spec)
+    )
+
+
+def _digest(robot: Path, spec: RobotSpec) -> str:
+    mjcf = robot.parent / spec.plant.mjcf
+    try:
+        return hashlib.sha256(robot.read_bytes() + mjcf.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{mjcf}: cannot be read ({error.strerror}); see plant.mjcf") from error

@@ -27,7 +27,7 @@ def snapshot(control: Control, ring: RingWriter, robot: str, scheduling: str) ->
         bus_misses=control.misses.total,
         produced=ring.produced,
         dropped=ring.dropped,
-        swaps=swap.counts["activated"],
+        swaps=max(0, swap.counts["activated"] - 1),  # the first one replaced nobody
         activated=swap.counts["activated"],
         committed=swap.counts["committed"],
         rejected=swap.counts["rejected"],

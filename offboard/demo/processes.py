@@ -21,6 +21,10 @@ class ProcessError(WombetError):
     """A child process died, refused or took too long."""
 
 
+class ProcessTimeoutError(ProcessError):
+    """The children live, but what was waited for did not come."""
+
+
 def script(name: str) -> str:
     """Path of one of our console scripts, from the environment that runs this one."""
     return str(Path(sys.executable).with_name(name))
@@ -73,7 +77,7 @@ class Family:
         while not ready():
             self.check()
             if time.monotonic() > deadline:
-                raise ProcessError(f"{what}: not within {timeout_s:.0f} s; see {self._logs}")
+                raise ProcessTimeoutError(f"{what}: not within {timeout_s:.0f} s; see {self._logs}")
             time.sleep(0.1)
 
     def stop(self, name: str) -> int:

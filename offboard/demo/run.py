@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import shlex
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -14,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from offboard.demo.live import view
-from offboard.demo.processes import Family, ProcessError, ask, call, family
+from offboard.demo.processes import Family, ProcessError, ProcessTimeoutError, ask, call, family
 from offboard.demo.summary import broken, summarise, swap_positions
 from offboard.durable_file import write_durably
 from offboard.keys import enrol_robot, init_server
@@ -26,6 +31,9 @@ from protocol.errors import ConfigError, StoreError
 from protocol.robot_spec import load_robot_spec
 
 EPISODE_MAX_S = 15.0
+MARK = ".wombet-demo"
+LEARNED = ("source", "generate", "expert")
+LIVE = ("serve", "robot", "keys", "logs")
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,6 @@ class DemoConfig:
     unit: str = "furuta-01"
     seed: int = 2
     endpoint: str = "tcp://127.0.0.1:5571"
-    serve_cpus: tuple[int, ...] = ()
     resume: bool = False
     source_options: str = ""
     generate_options: str = ""
@@ -56,6 +63,7 @@ def run_demo(config: DemoConfig, out: Path) -> list[str]:
         ConfigError, StoreError, ProcessError: a part could not start or died.
     """
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children are stopped
     load_robot_spec(config.robot)
     _prepare(config, out)
     _stages(config, out)
@@ -69,15 +77,19 @@ def run_demo(config: DemoConfig, out: Path) -> list[str]:
 
 
 def _prepare(config: DemoConfig, out: Path) -> None:
-    """An empty ``out``; with ``resume`` the finished learning stages stay."""
-    ours = {"source", "generate", "expert", "serve", "robot", "keys", "logs"}
-    if out.exists() and not {path.name for path in out.iterdir()} <= ours | {
-        "summary.json", "report.html", "plant.json",
-    }:  # fmt: skip
+    """An empty ``out``, marked as a demo's; with ``resume`` the learning stages stay."""
+    mark = out / MARK
+    if out.exists() and any(out.iterdir()) and not mark.exists():
         raise ConfigError(f"{out} holds files that are not a demo's; choose another --out")
-    for name in ("serve", "robot", "keys", "logs") if config.resume else ours:
+    for name in LIVE if config.resume else (*LEARNED, *LIVE):
         shutil.rmtree(out / name, ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError as error:
+        raise StoreError(
+            f"{out} cannot be made ({error.strerror}); choose another --out"
+        ) from error
 
 
 def _stages(config: DemoConfig, out: Path) -> None:
@@ -132,7 +144,8 @@ def _adapt(config: DemoConfig, out: Path, runtime: Path, children: Family) -> di
     if control is None:
         raise ProcessError("the robot does not answer any more")
     whole = control["produced"] - control["dropped"]
-    children.wait_for("last records", lambda: _status(out).committed >= whole, 30.0)
+    with contextlib.suppress(ProcessTimeoutError):  # what is missing is counted as lost
+        children.wait_for("last records", lambda: _status(out).committed >= whole, 30.0)
     for name in ("onboard", "serve", "plant"):
         if code := children.stop(name):
             raise ProcessError(f"{name} ended with status {code}; see {out / 'logs'}")
@@ -146,13 +159,13 @@ def _start(config: DemoConfig, out: Path, onboard: _Onboard, children: Family) -
         for key, value in vars(config.session).items()
         for part in (f"--session.{key.replace('_', '-')}", str(value))
     ]
-    cpus = [str(cpu) for cpu in config.serve_cpus]
+    cpus = [str(cpu) for cpu in _learner_cpus(config)]
     children.start(
         "serve", "wombet-offboard", "serve", "--robot", str(config.robot), "--task", config.task,
         "--unit", config.unit, "--source", str(out / "source"),
         "--generated", str(out / "generate"), "--keys", str(out / "keys"),
         "--endpoint", config.endpoint, "--out", str(out / "serve"), "--nice", "10",
-        *(["--cpus", *cpus] if cpus else []), *session,
+        "--cpus", *cpus, *session,
     )  # fmt: skip
     children.start(
         "plant", "wombet-sim", "plant", "--robot", str(config.robot), "--body", config.body,
@@ -163,6 +176,12 @@ def _start(config: DemoConfig, out: Path, onboard: _Onboard, children: Family) -
     children.start("onboard", *onboard.run_arguments())
     children.wait_for("first policy on the robot", onboard.has_policy, 60.0)
     onboard.command("start")
+
+
+def _learner_cpus(config: DemoConfig) -> list[int]:
+    """Every core but the control process's, where there is another."""
+    allowed = os.sched_getaffinity(0)
+    return sorted(allowed - {load_robot_spec(config.robot).timing.cpu} or allowed)
 
 
 class _Onboard:
@@ -213,6 +232,7 @@ def _summarise(config: DemoConfig, out: Path, control: dict[str, Any]) -> dict[s
         expert=result("expert"),
         served=result("serve"),
         control=control,
+        plant=json.loads((out / "plant.json").read_text()),
         control_hz=load_robot_spec(config.robot).control_hz,
     )
 

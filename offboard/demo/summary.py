@@ -6,6 +6,9 @@ from typing import Any
 
 Json = dict[str, Any]
 
+REALTIME_MIN = 0.98
+"""A run in which the simulated world lagged says nothing about the runtime."""
+
 _SOURCE = ("env_steps", "wall_s", "expert_return", "model_nmse", "uncertainty_error_spearman")
 _GENERATE = (
     *("trajectories", "kept", "return_mean_all", "return_mean_kept"),
@@ -18,7 +21,13 @@ _RUNTIME = (
 
 
 def summarise(
-    source: Json, generated: Json, expert: Json, served: Json, control: Json, control_hz: int
+    source: Json,
+    generated: Json,
+    expert: Json,
+    served: Json,
+    control: Json,
+    plant: Json,
+    control_hz: int,
 ) -> Json:
     """``summary.json``.
 
@@ -28,6 +37,7 @@ def summarise(
         expert: result of the expert stage.
         served: result of ``serve``.
         control: last status of the control process.
+        plant: what the harness measured of itself.
         control_hz: from the robot file.
     """
     returns = [episode["total"] for episode in served["episodes"]]
@@ -45,6 +55,7 @@ def summarise(
             "expert_return": expert["expert_return"],
         },
         "runtime": {"control_hz": control_hz, **{key: control[key] for key in _RUNTIME}},
+        "plant": {key: plant[key] for key in ("realtime_factor", "lost_ms")},
         "stream": {
             "produced": control["produced"],
             "committed": account["committed"],
@@ -65,6 +76,10 @@ def broken(summary: Json, episodes_wanted: int) -> list[str]:
         reasons.append(f"{stream['lost']} of {stream['produced']} records were lost")
     if stream["duplicated"]:
         reasons.append(f"{stream['duplicated']} records were stored twice")
+    if summary["plant"]["realtime_factor"] < REALTIME_MIN:
+        reasons.append(
+            f"the plant ran at {summary['plant']['realtime_factor']:.3f} of real time: invalid"
+        )
     if summary["runtime"]["swaps"] < 1:
         reasons.append("no fine-tuned weights were swapped in")
     if summary["target"]["episodes"] < episodes_wanted:

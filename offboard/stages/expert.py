@@ -44,10 +44,11 @@ def run_expert(config: ExpertConfig, out: Path) -> dict[str, Any]:
     Raises:
         StoreError: ``out`` holds another run, or the source stage is not finished.
     """
-    run = open_run(out, config)
+    setup = load_task(config.robot, config.task)
+    source = load_source(config.source, setup)
+    run = open_run(out, config, setup.files_sha256)
     if run.result is not None:
         return run.result
-    setup, source = load_task(config.robot, config.task), load_source(config.source)
     sac = setup.sac(config.sac)
     env, judge_env = (
         make_env(config.robot, config.task, config.body, config.env_id) for _ in range(2)

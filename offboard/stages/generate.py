@@ -40,10 +40,11 @@ def run_generate(config: OfflineConfig, out: Path) -> dict[str, Any]:
     Raises:
         StoreError: ``out`` holds another run, or the source stage is not finished.
     """
-    run = open_run(out, config)
+    setup = load_task(config.robot, config.task)
+    source = load_source(config.source, setup)
+    run = open_run(out, config, setup.files_sha256)
     if run.result is not None:
         return run.result
-    setup, source = load_task(config.robot, config.task), load_source(config.source)
     made = _generate(config, setup, source)
     keep = keep_mask(made.returns, made.uncertainty, config.filter)
     run.save("kept", pack("kept", kept_transitions(made, keep)))

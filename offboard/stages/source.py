@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor
 
+from offboard.compiled import can_compile
 from offboard.progress import bar
 from offboard.replay import Batch, Replay, join
 from offboard.rollout import ENV_ID, Env, actor_policy, make_env, mean_return, step_env
@@ -20,6 +22,7 @@ from offboard.statistics import spearman
 from offboard.task_setup import TaskSetup, load_task
 from offboard.train_online import OnlineConfig, TrainState, fresh_start, train_online
 from offboard.world_model import ModelConfig, ModelState, WorldModel
+from protocol.errors import StoreError
 
 JUDGE_EPISODES = 20
 JUDGE_SEED = 50_000
@@ -59,10 +62,12 @@ def run_source(config: SourceConfig, out: Path) -> dict[str, Any]:
         StoreError: ``out`` holds a run with another configuration.
         ConfigError: the robot or task is wrong.
     """
-    run = open_run(out, config)
+    setup = load_task(config.robot, config.task)
+    run = open_run(out, config, setup.files_sha256)
     if run.result is not None:
         return run.result
-    setup = load_task(config.robot, config.task)
+    if not can_compile():
+        Console(stderr=True).print("no C++ compiler or Python headers: learning runs uncompiled")
     trained = _train_policy(config, setup, run)
     began = time.monotonic()
     model, state = _fit_model(config, setup, trained.replay.all(), run)
@@ -83,10 +88,20 @@ def run_source(config: SourceConfig, out: Path) -> dict[str, Any]:
     )
 
 
-def load_source(path: Path) -> Source:
-    """A finished source run. Raises StoreError if it is missing or unfinished."""
+def load_source(path: Path, setup: TaskSetup) -> Source:
+    """A finished source run.
+
+    Raises:
+        StoreError: it is missing, unfinished, or of a robot with another observation or action.
+    """
     run = existing_run(path)
     tensors = run.load("source")
+    widths = entry(tensors, "replay.obs").shape[1], entry(tensors, "replay.applied").shape[1]
+    if widths != (setup.layout.size, setup.layout.action_size):
+        raise StoreError(
+            f"{path} was made with {widths[0]} observations and {widths[1]} actions, "
+            f"{setup.spec.name} has {setup.layout.size} and {setup.layout.action_size}"
+        )
     return Source(
         unpack("sac", SacState, tensors),
         unpack("model", ModelState, tensors),

@@ -9,6 +9,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from made_learning import SMALL_MODEL, SMALL_SAC, A, O
@@ -21,11 +22,14 @@ from offboard.stages import expert, source
 from offboard.stages.expert import ExpertConfig, run_expert
 from offboard.stages.generate import OfflineConfig, load_kept, run_generate
 from offboard.stages.source import SourceConfig, load_source, run_source
+from offboard.task_setup import load_task
 from offboard.train_online import OnlineConfig
 from protocol.errors import ConfigError, StoreError
+from protocol.observation import Layout
 
 pytestmark = pytest.mark.usefixtures("eager")
 
+SETUP = load_task(ROBOT_FILE, "swing_up")
 ONLINE = OnlineConfig(
     env_steps=400, random_steps=150, updates_per_step=1, evaluate_every=100, evaluate_episodes=1
 )
@@ -79,14 +83,14 @@ def finished(eager, few_judgements, tmp_path_factory) -> Path:
 
 def test_a_resumed_source_stage_goes_on_at_the_step_of_its_checkpoint(finished: Path) -> None:
     assert judged_at(finished, "source") == [100, 200, 300, 400]
-    made = load_source(finished)
+    made = load_source(finished, SETUP)
     assert made.result["env_steps"] == 400
     assert float(made.sac.step) <= 250
     assert made.replay.size == 400
 
 
 def test_the_source_stage_measures_what_the_summary_needs(finished: Path) -> None:
-    result = load_source(finished).result
+    result = load_source(finished, SETUP).result
     assert result.keys() == {
         "env_steps", "wall_s", "expert_return", "model_nmse", "uncertainty_error_spearman",
     }  # fmt: skip
@@ -97,18 +101,18 @@ def test_the_source_stage_measures_what_the_summary_needs(finished: Path) -> Non
 
 
 def test_start_states_are_those_of_the_rig(finished: Path) -> None:
-    starts = load_source(finished).starts
+    starts = load_source(finished, SETUP).starts
     assert starts.shape == (64, O)
     assert (starts[:, 1] < -0.9).all()  # hanging
 
 
 def test_a_finished_stage_answers_at_once(finished: Path, monkeypatch) -> None:
     monkeypatch.setattr(source, "make_env", None)
-    assert run_source(SOURCE, finished) == load_source(finished).result
+    assert run_source(SOURCE, finished) == load_source(finished, SETUP).result
 
 
 def test_a_finished_stage_of_another_seed_is_not_taken_for_this_one(finished: Path) -> None:
-    with pytest.raises(StoreError, match="another configuration"):
+    with pytest.raises(StoreError, match="another seed"):
         run_source(replace(SOURCE, seed=1), finished)
 
 
@@ -135,6 +139,25 @@ def test_generation_imagines_filters_and_reports(finished: Path, tmp_path: Path)
     for name, column in (("return", "returns"), ("uncertainty", "uncertainty")):
         assert result[f"{name}_mean_all"] == pytest.approx(float(plane[column].mean()))
         assert result[f"{name}_mean_kept"] == pytest.approx(float(plane[column][passed].mean()))
+
+
+def test_a_source_of_another_observation_is_refused_by_its_widths(finished: Path) -> None:
+    shorter = msgspec.structs.replace(SETUP.spec, observation=SETUP.spec.observation[:-1])
+    other = replace(SETUP, spec=shorter, layout=Layout(shorter))
+    with pytest.raises(StoreError, match="made with 7 observations"):
+        load_source(finished, other)
+
+
+def test_a_refused_stage_leaves_no_run_behind(tmp_path: Path) -> None:
+    config = OfflineConfig(ROBOT_FILE, "swing_up", tmp_path / "nothing")
+    with pytest.raises(StoreError):
+        run_generate(config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_environment_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no environment 'nowhere:Rig-v0'"):
+        run_source(replace(SOURCE, env_id="nowhere:Rig-v0"), tmp_path)
 
 
 def test_a_stage_without_a_finished_source_is_refused(tmp_path: Path) -> None:

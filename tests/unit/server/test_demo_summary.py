@@ -22,6 +22,7 @@ KEYS = {
         "control_hz", "ticks", "missed_ticks", "period_error_us", "work_us", "swaps",
         "missed_ticks_near_swaps", "interventions", "scheduling",
     },
+    "plant": {"realtime_factor", "lost_ms"},
     "stream": {"produced", "committed", "lost", "duplicated"},
     "policy": {"published", "activated", "rejected", "rolled_back"},
 }  # fmt: skip
@@ -44,7 +45,9 @@ EPISODES = [
 ]
 
 
-def summary(control: dict | None = None, account: dict | None = None, episodes=EPISODES) -> dict:
+def summary(
+    control: dict | None = None, account: dict | None = None, episodes=EPISODES, realtime=0.999
+) -> dict:
     return summarise(
         source=dict.fromkeys(KEYS["source"], 1.0) | {"commit": "x"},
         generated=dict.fromkeys(KEYS["generate"], 2.0),
@@ -61,6 +64,7 @@ def summary(control: dict | None = None, account: dict | None = None, episodes=E
             "scheduling": "soft", "produced": 5000, "activated": 3, "rejected": 0,
             "rolled_back": 1, "mode": "IDLE", **(control or {}),
         },
+        plant={"realtime_factor": realtime, "lost_ms": 0.0, "frames": 9},
         control_hz=50,
     )  # fmt: skip
 
@@ -110,6 +114,12 @@ def test_a_loop_that_held_is_not_broken_however_badly_it_learned() -> None:
 def test_each_break_is_told_and_nothing_else(control, account, reason: str) -> None:
     (told,) = broken(summary(control, account), episodes_wanted=7)
     assert reason in told
+
+
+def test_a_world_slower_than_real_time_makes_the_run_invalid() -> None:
+    (told,) = broken(summary(realtime=0.97), episodes_wanted=7)
+    assert "0.970 of real time: invalid" in told
+    assert broken(summary(realtime=0.98), episodes_wanted=7) == []
 
 
 def test_episodes_that_never_finished_are_a_break() -> None:

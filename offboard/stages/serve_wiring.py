@@ -1,0 +1,139 @@
+"""The parts of a running server and how they are wired: the composition root of ``serve``."""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import zmq
+
+from offboard.assembler import Assembler
+from offboard.episode_store import EpisodeStore, open_episode_store
+from offboard.export import Exporter
+from offboard.finetune import FinetuneConfig, Learner
+from offboard.ingest import DEFAULT_ENDPOINT, Ingest
+from offboard.key_table import KeyTable
+from offboard.keys import TABLE_FILE, ServerKeys
+from offboard.publish import Repository, open_repository
+from offboard.publisher import Publisher
+from offboard.replay import Batch, join
+from offboard.run_dir import RunDir
+from offboard.sac import SacConfig
+from offboard.session import Session, SessionConfig
+from offboard.stages.source import Source
+from offboard.task_setup import TaskSetup
+from offboard.world_model import ModelConfig
+from protocol.robot_spec import RobotSpec
+from protocol.step_record import Rows
+
+LEARNER = "learner"
+"""Name of the learner's checkpoint."""
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """Where the warm start comes from, which robot adapts, and how."""
+
+    robot: Path
+    task: str
+    unit: str
+    source: Path
+    generated: Path
+    keys: Path
+    endpoint: str = DEFAULT_ENDPOINT
+    seed: int = 0
+    cpus: tuple[int, ...] = ()
+    nice: int = 0
+    sac: SacConfig = field(default_factory=lambda: SacConfig(alpha_min=0.03))
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    session: SessionConfig = field(default_factory=SessionConfig)
+
+
+class Prior(NamedTuple):
+    """What the source task left: its run, and the generated transitions that were kept."""
+
+    source: Source
+    kept: Batch
+
+
+@dataclass
+class Server:
+    """The parts of a running server; made by :func:`open_server`."""
+
+    spec: RobotSpec
+    session: Session
+    learner: Learner
+    store: EpisodeStore
+    repository: Repository
+    ingest: Ingest
+    arrivals: queue.SimpleQueue[Rows]
+
+
+def open_server(
+    config: ServeConfig, setup: TaskSetup, keys: ServerKeys, prior: Prior, run: RunDir
+) -> Server:
+    """Everything but the listening: a restarted server knows what it knew.
+
+    Raises:
+        StoreError: repository, store or checkpoint cannot be read.
+    """
+    repository = open_repository(run.path / "repository", keys.signers, keys.root)
+    store = open_episode_store(run.path / "episodes.sqlite", setup.spec)
+    arrivals: queue.SimpleQueue[Rows] = queue.SimpleQueue()
+
+    def on_rows(robot: str, rows: Rows) -> None:
+        if robot == config.unit:
+            arrivals.put(rows)
+
+    ingest = Ingest(
+        zmq.Context(),
+        keys,
+        KeyTable(config.keys / TABLE_FILE),
+        store,
+        setup.spec,
+        repository.directory,
+        on_rows,
+        config.endpoint,
+    )
+    ingest.policy_version = repository.latest_version
+    session, learner = _open_session(config, setup, prior, repository, ingest, run)
+    for rows in store.rows(config.unit):
+        session.push(rows)
+    return Server(setup.spec, session, learner, store, repository, ingest, arrivals)
+
+
+def _open_session(
+    config: ServeConfig,
+    setup: TaskSetup,
+    prior: Prior,
+    repository: Repository,
+    ingest: Ingest,
+    run: RunDir,
+) -> tuple[Session, Learner]:
+    """The warm start: the source's actor and critic, its model, and its data as prior."""
+    source = prior.source
+    sac = setup.sac(config.sac)
+    model = setup.world_model(ModelConfig(**source.config["model"]))
+    learner = Learner(
+        sac,
+        model,
+        sac.restart(source.sac.actor, source.sac.critic),
+        source.model,
+        join((source.replay, prior.kept)),
+        config.finetune,
+        config.seed,
+    )
+    learner.warm_up()
+
+    def announce(version: int) -> None:
+        ingest.policy_version = version
+
+    exporter = Exporter(setup.spec, setup.task, sac.actor_space)
+    publisher = Publisher(exporter, source.replay.obs, repository, announce, run)
+    assembler = Assembler(setup.layout, setup.judge)
+    session = Session(learner, model, sac.actor_space, assembler, publisher.publish, config.session)
+    if run.has(LEARNER):
+        session.restore(run.load(LEARNER))
+    return session, learner
