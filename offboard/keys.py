@@ -97,6 +97,7 @@ def enrol_robot(directory: Path, robot: str, state: Path) -> RobotKey:
     if any(key.robot == robot and key.active for key in table):
         raise ConfigError(f"{robot} is enrolled; revoke its key first")
     _make_private(state / "keys", f"enrol {robot}")
+    _shut(state, f"enrol {robot}")  # the robot's spool will lie here
     _make_private(state / "tuf", f"enrol {robot}")
     public, secret = zmq.curve_keypair()
     create_durably(state / "keys" / "robot.public", public)
@@ -131,7 +132,7 @@ def _make_private(directory: Path, purpose: str) -> None:
     """An empty directory of mode 0700."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
+        _shut(directory, purpose)
         taken = any(directory.iterdir())
         sync_directory(directory.parent)
     except OSError as error:
@@ -140,6 +141,14 @@ def _make_private(directory: Path, purpose: str) -> None:
         raise ConfigError(
             f"cannot {purpose}: {directory} is not empty, and keys are never overwritten"
         )
+
+
+def _shut(directory: Path, purpose: str) -> None:
+    """Nobody else may enter."""
+    try:
+        directory.chmod(0o700)
+    except OSError as error:
+        raise StoreError(f"cannot {purpose} in {directory}: {error.strerror}") from error
 
 
 def _signer(path: Path) -> CryptoSigner:

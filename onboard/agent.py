@@ -30,6 +30,7 @@ from onboard.event_log import EventLog
 from onboard.identity import load_identity
 from onboard.liaison import Liaison
 from onboard.ring import RingReader
+from onboard.silence import Silence
 from onboard.spool import Spool, open_spool
 from onboard.uplink import Uplink
 from onboard.window import Window
@@ -38,6 +39,7 @@ from protocol.robot_spec import RobotSpec
 from protocol.step_record import dtype_of
 
 SPOOL_FILE = "spool.sqlite"
+FLOOR_FILE = "version_floor"
 _STEP_MS = 50
 _DRAIN_MIN_S, _DRAIN_MAX_S = 0.5, 2.0
 _CONTROL_ANSWER_S = 0.5
@@ -51,12 +53,19 @@ class Agent:
     """
 
     def __init__(
-        self, collector: Collector, uplink: Uplink, liaison: Liaison, spool: Spool, log: EventLog
+        self,
+        collector: Collector,
+        uplink: Uplink,
+        liaison: Liaison,
+        spool: Spool,
+        log: EventLog,
+        silence: Silence,
     ) -> None:
         self._collector = collector
         self._uplink = uplink
         self._spool = spool
         self._log = log
+        self._silence = silence
         self._parts = {
             "collector": collector.step,
             "uplink": uplink.step,
@@ -68,6 +77,8 @@ class Agent:
         for name, step in self._parts.items():
             self._attempt(name, step, now_s)
         self._log.state("streaming", self._uplink.streaming)
+        if complaint := self._silence.complaint(now_s, self._uplink.streaming):
+            self._log.note("not_streaming", reason=complaint)
         self._log.state("refused", self._uplink.refusal)
         self._log.state("spool_full", self._spool.refusing)
         self._log.state("quarantined_entries", self._spool.quarantined)
@@ -145,6 +156,7 @@ def _assembled(
         fetcher = ServerFetcher(dial)
         store = BundleStore(state, spec, task, fetcher)
         courier = owned.enter_context(closing(Courier(store, fetcher)))
-        liaison = Liaison(control, store, courier, uplink, spool, log)
+        liaison = Liaison(control, store, courier, uplink, spool, log, state / FLOOR_FILE)
         liaison.recall()
-        yield Agent(Collector(ring, spool), uplink, liaison, spool, log)
+        silence = Silence(server)
+        yield Agent(Collector(ring, spool), uplink, liaison, spool, log, silence)

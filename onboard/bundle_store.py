@@ -1,9 +1,9 @@
 """Policy bundles on the robot: fetched, verified against signatures and this robot, held on disk.
 
 What lies in ``bundles/VERSION/`` has passed every check. Expiry of signatures stops accepting new
-bundles, never running the held ones. The version floor is the caller's to keep (in the spool's
-database, synced in full): it goes into :meth:`BundleStore.update` and comes out raised, so that a
-power cut that empties python-tuf's cache does not open the door to old bundles.
+bundles, never running the held ones. The version floor is the caller's to keep: it goes into
+:meth:`BundleStore.update` and comes out raised, so that a power cut that empties python-tuf's cache
+does not open the door to old bundles.
 Source: FLEET.md § 1.
 """
 
@@ -22,6 +22,7 @@ from tuf.ngclient.updater import Updater
 
 from onboard.control_api import GRAPH_FILE, MANIFEST_FILE, WEIGHTS_FILE
 from onboard.graph_check import check_graph
+from onboard.version_floor import Floor, highest
 from onboard.weights_check import check_weights
 from protocol.bundle import (
     GRAPH_MAX_BYTES,
@@ -38,16 +39,6 @@ from protocol.robot_spec import RobotSpec
 
 KEPT_BUNDLES = 5
 _ROLES = ("root", "timestamp", "snapshot", "targets")
-
-
-class Floor(Struct, frozen=True):
-    """The highest versions ever accepted; nothing below is accepted again."""
-
-    root: int = 0
-    timestamp: int = 0
-    snapshot: int = 0
-    targets: int = 0
-    bundle: int = 0
 
 
 class Update(Struct, frozen=True):
@@ -133,7 +124,7 @@ class BundleStore:
         _check_digest("weights", weights, manifest.weights_sha256)
         check_weights(weights, check_graph(graph, Layout(self._spec)))
         self._lay_out(manifest.version, manifest_bytes, graph, weights)
-        return Update(_with_bundle(floor, manifest.version), manifest.version)
+        return Update(highest(floor, Floor(bundle=manifest.version)), manifest.version)
 
     def _raised(self, floor: Floor) -> Floor:
         """Sync the refreshed metadata to disk and raise the floor to it."""
@@ -195,10 +186,6 @@ class BundleStore:
         except (OSError, BundleError):
             return False
         return manifest.version == version
-
-
-def _with_bundle(floor: Floor, version: int) -> Floor:
-    return Floor(floor.root, floor.timestamp, floor.snapshot, floor.targets, version)
 
 
 def _check_digest(name: str, data: bytes, expected: str) -> None:

@@ -26,7 +26,9 @@ CHECKED = (
     xl330.HARDWARE_ERROR,
     xl330.BUS_WATCHDOG,
     xl330.PRESENT_VOLTAGE,
+    xl330.TORQUE_ENABLE,
     xl330.PRESENT_TEMPERATURE,
+    xl330.GOAL_CURRENT,
 )
 
 _READ_FROM, _READ_BYTES = xl330.PRESENT_CURRENT.address, 10
@@ -46,7 +48,7 @@ class Node(NamedTuple):
 
 
 class Check(NamedTuple):
-    """One slowly changing register of one motor, read between the ticks' sync reads."""
+    """One register of one node, read between the ticks' sync reads."""
 
     joint: Joint
     register: Register
@@ -60,7 +62,7 @@ class Bus:
         position_rad: last reading, one per joint of the robot, in the joint's frame.
         velocity_rad_s: likewise, as the node itself measures it.
         current_a: likewise, in the motor's own direction.
-        alert: a node has set its alert bit since :meth:`connect`.
+        alert: a node set its alert bit in the last reading.
         fast: answers come in one packet.
     """
 
@@ -104,7 +106,6 @@ class Bus:
         for joint in self._motors:
             self._set_up_motor(joint)
             self._arm(joint)
-        self.alert = False
         self.fast = min(node.firmware for node in nodes) >= xl330.FAST_SYNC_READ_FIRMWARE
         self._first_read()
         return nodes
@@ -122,6 +123,7 @@ class Bus:
             raise BusError(f"{len(answers)} of {len(self._joints)} joints answered")
         for joint, answer in enumerate(answers):
             self._take(joint, answer)
+        self.alert = any(answer.alert for answer in answers)
 
     def write(self, current_a: Sequence[float]) -> None:
         """One sync write of goal currents, one per actuated joint, in the motor's direction."""
@@ -165,7 +167,11 @@ class Bus:
         motor, index = divmod(self._checked, len(CHECKED))
         return self._check(self._motors[motor], CHECKED[index])
 
-    def check_all(self, register: Register) -> list[Check]:
+    def check_nodes(self, register: Register) -> list[Check]:
+        """Read one register of every node, with or without a motor."""
+        return [self._check(joint, register) for joint in self._joints]
+
+    def check_motors(self, register: Register) -> list[Check]:
         """Read one register of every motor."""
         return [self._check(joint, register) for joint in self._motors]
 
@@ -189,14 +195,14 @@ class Bus:
         model = int.from_bytes(answer[:2], "little")
         if model != xl330.MODEL_NUMBERS[joint.model]:
             raise BusError(f"{_named(joint)} has model number {model}, not that of {joint.model}")
+        error = self._get(joint, xl330.HARDWARE_ERROR)
+        if error:
+            raise BusError(f"{_named(joint)} reports hardware error {error:#04x}; power-cycle it")
         self._set(joint, xl330.RETURN_DELAY, 0)
         voltage_v, temperature_c = self._supply(joint)
         return Node(joint.name, joint.id, model, answer[2], voltage_v, temperature_c)
 
     def _set_up_motor(self, joint: Joint) -> None:
-        error = self._get(joint, xl330.HARDWARE_ERROR)
-        if error:
-            raise BusError(f"{_named(joint)} reports hardware error {error:#04x}; power-cycle it")
         problem = out_of_range(self._spec, *self._supply(joint))
         if problem:
             raise BusError(f"{_named(joint)}: {problem}")
@@ -251,14 +257,15 @@ class Bus:
         port.write(packet)
         deadline_s = self._clock_s() + timeout_s
         frames: list[dxl.Frame] = []
-        while len(frames) < count:
+        remaining_s = timeout_s
+        while len(frames) < count and remaining_s > 0.0:
             remaining_s = deadline_s - self._clock_s()
             data = port.read(max(remaining_s, 0.0))  # a last look, should we have been asleep
-            if not data and remaining_s <= 0.0:
-                raise BusError(f"{len(frames)} of {count} answers within {timeout_s * 1e3:.0f} ms")
             for frame in self._parser.feed(data):
                 if frame.instruction == dxl.Instruction.STATUS and frame.params:
                     frames.append(frame)  # anything else is an adapter's echo of our own packet
+        if len(frames) < count:
+            raise BusError(f"{len(frames)} of {count} answers within {timeout_s * 1e3:.0f} ms")
         return frames[:count]
 
     def _read_fast(self) -> list[dxl.Status]:
@@ -283,7 +290,6 @@ class Bus:
         self.position_rad[index] = direction * turned_rad + joint.offset_rad
         self.velocity_rad_s[index] = direction * velocity * xl330.RAD_S_PER_COUNT
         self.current_a[index] = current * xl330.AMPERE_PER_COUNT
-        self.alert = self.alert or answer.alert
 
     def _line(self) -> Port:
         if self._port is None:

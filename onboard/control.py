@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard.bus import Bus, Check
-from onboard.control_api import Clear, Done, Estop, Start, Stop
+from onboard.command import Command, OperatorRequest
+from onboard.control_api import Clear, Done, Estop, Start
 from onboard.counters import Counters
 from onboard.episode import Episode
 from onboard.homing import Homing
@@ -27,6 +28,7 @@ from onboard.safety import Run, Safety
 from onboard.schedule import Schedule, Wake
 from onboard.timing import Histogram
 from protocol import xl330
+from protocol.envelope import Limited
 from protocol.errors import BusError
 from protocol.modes import MOVING, Mode
 from protocol.observation import Observer
@@ -42,15 +44,6 @@ _LATCHED = frozenset({Mode.FAULT, Mode.ESTOP})
 _BUS_UNUSED = _LATCHED | {Mode.BOOT, Mode.SELFTEST}
 
 FloatArray = NDArray[np.float32]
-OperatorRequest = Start | Stop | Estop | Clear
-
-
-class Command:
-    """An operator's request on its way to the loop; a tick that has obeyed it sets ``reply``."""
-
-    def __init__(self, request: OperatorRequest) -> None:
-        self.request = request
-        self.reply: Done | None = None
 
 
 class Control:
@@ -101,7 +94,12 @@ class Control:
         self._requested = self._zeros
 
     def run(self) -> None:
-        """Self-test, then tick until :meth:`end`; torque is off when this returns or raises."""
+        """Self-test, then tick until :meth:`end`; the torque is cut however this ends.
+
+        Raises:
+            BusError: a motor did not confirm that its torque is off.
+        """
+        failures: list[str] = []
         self._post(Event.BOOTED, "started")
         try:
             while not self._ending:
@@ -109,11 +107,14 @@ class Control:
                     self._self_test()
                 self.tick(self._schedule.wait())
         finally:
-            self._safety.power_off()
+            failures = self._safety.power_off()
+            self.journal.extend(failures)
             self._bus.close()
+        if failures:
+            raise BusError("; ".join(failures))
 
     def end(self) -> None:
-        """Let :meth:`run` return after the tick in progress; for signal handlers."""
+        """Let :meth:`run` return after the tick in progress; any thread or signal handler may."""
         self._ending = True
 
     def tick(self, wake: Wake) -> None:
@@ -121,7 +122,8 @@ class Control:
         self._begin(wake)
         while self.commands:
             command = self.commands.popleft()
-            command.reply = self._obey(command.request)
+            if command.take():
+                command.reply = self._answer(command)
         self._sense(wake.tick)
         self._watch(wake)
         self._flip(wake.tick)
@@ -152,6 +154,11 @@ class Control:
         self._flags, self._end, self._missed = 0, End.RUNNING, ""
         self._requested = self._zeros
         self.counters.tick(wake)
+
+    def _answer(self, command: Command) -> Done:
+        if command.late(self._clock_ns()):
+            return Done(ok=False, detail="refused: it reached the control loop too late")
+        return self._obey(command.request)
 
     def _obey(self, request: OperatorRequest) -> Done:
         if isinstance(request, Start):
@@ -195,17 +202,21 @@ class Control:
                 self._post(*verdict)
 
     def _checks(self, tick: int, silent: bool) -> Sequence[Check]:
-        """Slow registers to read in this tick: the suspicious ones, else one in turn."""
+        """Slow registers to read in this tick: the suspicious ones, and one in turn."""
+        checks: list[Check] = []
         if self._bus.alert:
-            return self._bus.check_all(xl330.HARDWARE_ERROR)
+            checks += self._bus.check_nodes(xl330.HARDWARE_ERROR)
         if silent:
-            return self._bus.check_all(xl330.BUS_WATCHDOG)
-        return (self._bus.check_next(),) if tick % CHECK_EVERY_TICKS == 0 else ()
+            checks += self._bus.check_motors(xl330.BUS_WATCHDOG)
+        if tick % CHECK_EVERY_TICKS == 0:
+            checks.append(self._bus.check_next())
+        return checks
 
     def _watch(self, wake: Wake) -> None:
         """Lateness and time-outs."""
         late = wake.skipped > 0 or wake.lateness_ns > self._schedule.period_ns // 2
         self._flags |= (Flag.LATE if late else 0) | (Flag.GAP if wake.skipped else 0)
+        self.episode.late_ticks += late
         if self.late.count(late):
             self._post(Event.LATE, f"{self.late.length} late ticks in a row")
         in_mode_s = (wake.started_ns - self._entered_ns) * 1e-9
@@ -236,10 +247,9 @@ class Control:
     # Acting.
 
     def _drive(self) -> None:
-        """Send one command through the envelope."""
-        action = self._choose() if self._sensed else self._zeros
+        """Send one command through the envelope, or zero where the joints are not known."""
         try:
-            limited = self._safety.command(action, self._bus.position_rad, self._observer.velocity)
+            limited = self._act() if self._sensed else self._safety.coast()
         except BusError as error:
             self._missed = str(error)
             return
@@ -248,7 +258,12 @@ class Control:
         self._observer.applied(self._safety.applied)
         if self.mode is Mode.RUN:
             self.counters.interventions += bool(limited)
+            self.episode.interventions += bool(limited)
             self.episode.act(self._observer.vector, self._safety.applied)
+
+    def _act(self) -> Limited:
+        action = self._choose()
+        return self._safety.command(action, self._bus.position_rad, self._observer.velocity)
 
     def _choose(self) -> FloatArray:
         """Unit actions of this tick's mode; a policy that fails for good ends in HOLD."""
@@ -312,7 +327,7 @@ class Control:
     def _progress(self) -> None:
         if self.mode is Mode.RUN and self._end is not End.RUNNING:
             self._holds = 0
-            self.swap.episode_completed()
+            self.swap.episode_completed(self.episode.verdict)
             self._post(Event.EPISODE_OVER, f"episode {self.episode.number} is over")
         elif self.mode in (Mode.HOMING, Mode.RECOVER) and self._homing.settled:
             if self.swap.active is None:
@@ -329,6 +344,8 @@ class Control:
             if event is Event.MOTOR_SILENT and old is Mode.HOLD:
                 self._power_on()
             return
+        if event is Event.LATE and old is Mode.RUN:
+            self.swap.fail_probation(reason)
         if old is Mode.RUN and self._end is End.RUNNING:
             self._end = End.ABORTED
         self.mode, self.reason = new, reason

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from protocol.messages import VERSION, PolicyEvent, Small, Text, checked
+from protocol.messages import VERSION, Count, PolicyEvent, Small, Text, checked
 
 
 class _Request(Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -23,7 +23,12 @@ class GetStatus(_Request, frozen=True, tag="status"):
 
 
 class Start(_Request, frozen=True, tag="start"):
-    """Leave IDLE: home, then run episodes of the task."""
+    """Leave IDLE: home, then run episodes of the task.
+
+    Refused after ``deadline_ns`` of the monotonic clock: whoever asked has given up by then.
+    """
+
+    deadline_ns: Count | None = None
 
 
 class Stop(_Request, frozen=True, tag="stop"):
@@ -35,7 +40,9 @@ class Estop(_Request, frozen=True, tag="estop"):
 
 
 class Clear(_Request, frozen=True, tag="clear"):
-    """Operator acknowledges FAULT or ESTOP; back to IDLE."""
+    """Operator acknowledges FAULT or ESTOP; back to IDLE. ``deadline_ns`` as in :class:`Start`."""
+
+    deadline_ns: Count | None = None
 
 
 class Offer(_Request, frozen=True, tag="offer"):

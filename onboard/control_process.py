@@ -1,12 +1,13 @@
-"""Composition of the control process: one loop, one socket thread, one stager thread."""
+"""Composition of the control process: the loop, and threads for socket, stager and journal."""
 
 from __future__ import annotations
 
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from onboard.desk import Desk
 from onboard.durable import advance
 from onboard.episode import Episode
 from onboard.hotswap import HotSwap
+from onboard.journal import Journal
 from onboard.pilot import Pilot
 from onboard.realtime import assist, place
 from onboard.recorder import Recorder
@@ -37,6 +39,9 @@ EPISODES_PER_START = 100_000
 def run_control(spec: RobotSpec, task: str, port: Path, state: Path, runtime: Path) -> int:
     """Run until SIGTERM or SIGINT; the robot stays in IDLE until told to start.
 
+    If the thread of the socket fails, this ends too, with its error: a robot that cannot be
+    stopped must not drive.
+
     Args:
         spec: the robot.
         task: name of the task to run.
@@ -48,6 +53,7 @@ def run_control(spec: RobotSpec, task: str, port: Path, state: Path, runtime: Pa
         Exit status 0.
 
     Raises:
+        BusError: at the end, a motor did not confirm that its torque is off.
         ConfigError: the socket cannot be served.
         StoreError: ring or counters cannot be written.
     """
@@ -68,48 +74,49 @@ def run_control(spec: RobotSpec, task: str, port: Path, state: Path, runtime: Pa
             schedule=Schedule(round(1e9 * spec.tick_s), time.monotonic_ns, time.sleep),
             clock_ns=time.monotonic_ns,
         )
-        desk = Desk(control, ring, spec.name, _log)
-        server = ControlServer(runtime / SOCKET_FILE, desk.handle, desk.write_journal).open()
-        threads = [
-            _assistant("socket", server.serve, spec),
-            _assistant("stager", swap.stage_forever, spec),
-        ]
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: control.end())
-        try:
-            _report(desk, spec, port)
-            control.run()
-        finally:
-            server.close()
-            swap.close()
-            for thread in threads:
-                thread.join()
-            desk.write_journal()
+        _run(control, ring, spec, port, runtime / SOCKET_FILE)
     return 0
 
 
-def _assistant(name: str, work: Callable[[], None], spec: RobotSpec) -> threading.Thread:
-    """A started thread that cannot make the loop wait for ordinary processes."""
+def _run(control: Control, ring: RingWriter, spec: RobotSpec, port: Path, path: Path) -> None:
+    """The loop in this thread, what must not disturb it in others, until the loop ends."""
+    desk = Desk(control, ring, spec.name)
+    server = ControlServer(path, desk.handle).open()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: control.end())
+    prepare = partial(assist, spec.timing)
+    # Without a standard error its number may belong to another file by now, even the motor bus.
+    stderr = -1 if sys.stderr is None else sys.stderr.fileno()
+    journal = Journal(control.journal, stderr, "control")
+    with (
+        closing(journal.open(prepare)),
+        ThreadPoolExecutor(2, "control", prepare) as assistants,
+    ):
+        serving = assistants.submit(server.serve)
+        serving.add_done_callback(lambda _: control.end())
+        staging = assistants.submit(control.swap.stage_forever)
+        staging.add_done_callback(partial(_obituary, control))
+        try:
+            _place(control, desk, spec, port)
+            control.run()
+        finally:
+            server.close()
+            control.swap.close()
+    serving.result()
 
-    def run() -> None:
-        assist(spec.timing)
-        work()
 
-    thread = threading.Thread(target=run, name=name)
-    thread.start()
-    return thread
+def _obituary(control: Control, staging: Future[None]) -> None:
+    """Without a stager the robot goes on with the policy it has."""
+    if (error := staging.exception()) is not None:
+        control.journal.append(f"no policy can be staged any more: {error!r}")
 
 
-def _report(desk: Desk, spec: RobotSpec, port: Path) -> None:
+def _place(control: Control, desk: Desk, spec: RobotSpec, port: Path) -> None:
     """Become as real-time as allowed, and say how much that is."""
     placement = place(spec.timing)
     desk.scheduling = placement.scheduling
     real_time = {"fifo": "real time (SCHED_FIFO)", "soft": "SOFT REAL TIME"}
-    _log(f"{spec.name}: {real_time[placement.scheduling]}, {spec.control_hz} Hz")
+    control.journal.append(f"{spec.name}: {real_time[placement.scheduling]}, {spec.control_hz} Hz")
     warning = latency_warning(port)
     for note in (*placement.notes, *([warning] if warning else [])):
-        _log(f"warning: {note}")
-
-
-def _log(line: str) -> None:
-    print(f"control: {line}", file=sys.stderr, flush=True)
+        control.journal.append(f"warning: {note}")

@@ -10,15 +10,20 @@ from __future__ import annotations
 import os
 import selectors
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from onboard.control_api import (
+    Clear,
     Done,
     GetStatus,
     Offer,
     Reply,
     Request,
+    Start,
     Status,
     decode_reply,
     decode_request,
@@ -34,10 +39,10 @@ Handler = Callable[[Request], Reply]
 
 
 class ControlServer:
-    """Serves one socket until :meth:`close`; ``idle`` runs at least every ``POLL_S``."""
+    """Serves one socket until :meth:`close`."""
 
-    def __init__(self, path: Path, handle: Handler, idle: Callable[[], None]) -> None:
-        self._path, self._handle, self._idle = path, handle, idle
+    def __init__(self, path: Path, handle: Handler) -> None:
+        self._path, self._handle = path, handle
         self._selector = selectors.DefaultSelector()
         self._listener: socket.socket | None = None
         self._closing = False
@@ -69,7 +74,6 @@ class ControlServer:
             while not self._closing:
                 for key, _ in self._selector.select(POLL_S):
                     self._ready(key.fileobj)
-                self._idle()
         finally:
             for key in list(self._selector.get_map().values()):
                 if isinstance(key.fileobj, socket.socket):
@@ -85,12 +89,19 @@ class ControlServer:
         if not isinstance(source, socket.socket):
             return
         if source is self._listener:
-            client, _ = source.accept()
-            client.settimeout(ANSWER_S)
-            self._selector.register(client, selectors.EVENT_READ)
+            self._accept(source)
         elif not self._answer(source):
             self._selector.unregister(source)
             source.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            client, _ = listener.accept()
+        except OSError:  # it left at once, or no descriptor is free: do not ask again at full speed
+            time.sleep(POLL_S)
+            return
+        client.settimeout(ANSWER_S)
+        self._selector.register(client, selectors.EVENT_READ)
 
     def _answer(self, client: socket.socket) -> bool:
         """One request; False when the client is gone."""
@@ -111,10 +122,19 @@ class ControlServer:
 
 
 class ControlClient:
-    """The other end, for the agent and the command line. One request at a time."""
+    """The other end, for the agent and the command line. One request at a time.
 
-    def __init__(self, path: Path, timeout_s: float = ANSWER_S) -> None:
-        self._path, self._timeout_s = path, timeout_s
+    What sets the robot in motion gets a deadline, so that it cannot happen after this client has
+    reported that it failed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        timeout_s: float = ANSWER_S,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._path, self._timeout_s, self._clock_ns = path, timeout_s, clock_ns
         self._socket: socket.socket | None = None
 
     def status(self) -> Status:
@@ -130,6 +150,9 @@ class ControlClient:
 
     def command(self, request: Request) -> Done:
         """Send a command. Raises WireError as :meth:`status`."""
+        if isinstance(request, (Start, Clear)):
+            deadline_ns = self._clock_ns() + round(self._timeout_s * 1e9)
+            request = msgspec.structs.replace(request, deadline_ns=deadline_ns)
         reply = self.ask(request)
         if not isinstance(reply, Done):
             raise WireError(f"{self._path}: no acknowledgement but a status")

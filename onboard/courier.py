@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from onboard.bundle_fetcher import ServerFetcher
-from onboard.bundle_store import BundleStore, Floor, Update
+from onboard.bundle_store import BundleStore, Update
+from onboard.version_floor import Floor
 from protocol.errors import BundleError
 
 RETRY_MIN_S = 1.0

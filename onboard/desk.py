@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
-from onboard.control import Command, Control
-from onboard.control_api import Done, GetStatus, Offer, Reply, Request
+from onboard.command import Command
+from onboard.control import Control
+from onboard.control_api import Done, Estop, GetStatus, Offer, Reply, Request, Stop
 from onboard.ring import RingWriter
 from onboard.status import snapshot
 
@@ -22,10 +22,8 @@ class Desk:
         scheduling: "fifo" or "soft", once known.
     """
 
-    def __init__(
-        self, control: Control, ring: RingWriter, robot: str, log: Callable[[str], None]
-    ) -> None:
-        self._control, self._ring, self._robot, self._log = control, ring, robot, log
+    def __init__(self, control: Control, ring: RingWriter, robot: str) -> None:
+        self._control, self._ring, self._robot = control, ring, robot
         self.scheduling = "soft"
 
     def handle(self, request: Request) -> Reply:
@@ -38,18 +36,18 @@ class Desk:
         self._control.commands.append(command)
         return _obeyed(command)
 
-    def write_journal(self) -> None:
-        """Log what the loop noted since last time."""
-        journal = self._control.journal
-        while journal:
-            self._log(journal.popleft())
-
 
 def _obeyed(command: Command) -> Done:
+    """The loop's reply. A start or clear nobody obeyed in time is withdrawn; a stop stays valid."""
+    reply = _reply_to(command)
+    if reply is None and not isinstance(command.request, (Stop, Estop)) and not command.take():
+        reply = _reply_to(command)  # the loop has taken it just now
+    return reply or Done(ok=False, detail=f"the control loop did not obey within {OBEY_S} s")
+
+
+def _reply_to(command: Command) -> Done | None:
     """Polls, because a tick must not take a lock to wake anybody."""
     end_s = time.monotonic() + OBEY_S
-    while command.reply is None:
-        if time.monotonic() > end_s:
-            return Done(ok=False, detail=f"the control loop did not obey within {OBEY_S} s")
+    while command.reply is None and time.monotonic() < end_s:
         time.sleep(_POLL_S)
     return command.reply

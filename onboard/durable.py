@@ -1,4 +1,4 @@
-"""Small facts that must survive a power cut: one number, one file, written by fsync and rename."""
+"""Small facts that must survive a power cut: one file each, written by fsync and rename."""
 
 from __future__ import annotations
 
@@ -25,7 +25,26 @@ def read_number(path: Path) -> int:
 
 
 def write_number(path: Path, number: int) -> None:
-    """Replace the number in ``path`` durably: after a power cut it is the old one or the new one.
+    """Replace the number in ``path`` durably; see :func:`write_text`. Raises StoreError."""
+    write_text(path, str(number))
+
+
+def read_text(path: Path) -> str:
+    """The text in ``path``, without its last line end; empty if the file does not exist.
+
+    Raises:
+        StoreError: the file cannot be read or holds something else.
+    """
+    try:
+        return path.read_text(encoding="ascii").removesuffix("\n")
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); restore or remove it") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the text in ``path`` durably: after a power cut it is the old one or the new one.
 
     Raises:
         StoreError: the file system refused.
@@ -34,7 +53,7 @@ def write_number(path: Path, number: int) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(partial, "w", encoding="ascii", opener=_private) as file:
-            file.write(f"{number}\n")
+            file.write(f"{text}\n")
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from onboard.probation import Verdict
 from protocol.robot_spec import RobotSpec
 from protocol.step_record import End
 from protocol.tasks import judge_for
@@ -23,6 +24,8 @@ class Episode:
         number: counts up from ``first_number``; never used twice by one robot.
         step: actions taken so far.
         score: sum of rewards so far.
+        interventions: actions that the envelope changed so far; the loop counts them.
+        late_ticks: so far; the loop counts them.
     """
 
     def __init__(self, spec: RobotSpec, task: str, first_number: int) -> None:
@@ -34,13 +37,14 @@ class Episode:
         self._judge(self._before, self._applied, self._before)  # its first call imports modules
         self._acted = False
         self.number = first_number - 1
-        self.step = 0
+        self.step = self.interventions = self.late_ticks = 0
         self.score = 0.0
 
     def begin(self) -> None:
         """A new episode starts with the next observation."""
         self.number += 1
-        self.step, self.score, self._acted = 0, 0.0, False
+        self.step = self.interventions = self.late_ticks = 0
+        self.score, self._acted = 0.0, False
 
     def observe(self, obs: FloatArray) -> End:
         """Judge the last action by what it led to, ``obs`` (O,); how the episode stands now."""
@@ -58,3 +62,8 @@ class Episode:
         self._before[:] = obs
         self._applied[:] = applied
         self._acted = True
+
+    @property
+    def verdict(self) -> Verdict:
+        """How the episode went so far."""
+        return Verdict(self.score, self.step, self.interventions, self.late_ticks)

@@ -4,14 +4,14 @@
 
     candidate   FREE ─offer─▶ STAGING ─verified─▶ PENDING ─tick boundary─▶ FREE, and it drives
                   ◀─────────────┘ rejected
-    driver      on probation ─N episodes─▶ committed
-                  └─ bad policy: rolled back to the last committed one
+    driver      on probation ─N episodes, compared with the committed one─▶ committed
+                  └─ bad or far worse: rolled back to the last committed one
 
 Verified means: sizes, hashes, manifest against this robot, version above the floor, graph rules,
-weights, golden vectors and warm-up in the candidate's own slot. A failed step leaves the running
-policy untouched. A newer candidate may take over from a driver on probation: then the committed
-policy before both stays the one to return to. A first policy has no incumbent and is committed at
-once.
+weights, golden vectors and the time of an answer in the candidate's own slot. A failed step leaves
+the running policy untouched. A newer candidate may take over from a driver on probation: then the
+committed policy before both stays the one to return to. A first policy has no incumbent and is
+committed at once.
 
 Three threads meet here without a lock, because each phase may be left by one of them only: FREE
 by the socket thread (:meth:`HotSwap.offer`), STAGING by the stager (:meth:`HotSwap.stage`), PENDING
@@ -24,13 +24,16 @@ import hashlib
 import itertools
 import os
 import queue
+import time
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
 
 from onboard.control_api import BUSY, GRAPH_FILE, MANIFEST_FILE, WEIGHTS_FILE, Done, Offer
 from onboard.graph_check import check_graph
 from onboard.policy import Sessions, Slot, ready_slot
+from onboard.probation import NOTHING, PROBATION_EPISODES, Verdict, complaint
 from onboard.weights_check import check_weights
 from protocol.bundle import (
     GRAPH_MAX_BYTES,
@@ -45,8 +48,9 @@ from protocol.messages import PolicyEvent
 from protocol.observation import Layout
 from protocol.robot_spec import RobotSpec
 
-PROBATION_EPISODES = 2
 KEPT_EVENTS = 64
+INFERENCE_SHARE = 0.5
+"""Of a tick: what is left belongs to the bus. Source: hw_configs, bus.read_timeout_s."""
 
 
 class Phase(Enum):
@@ -66,8 +70,10 @@ class HotSwap:
         events: the last outcomes, oldest first.
     """
 
-    def __init__(self, spec: RobotSpec, task: str) -> None:
-        self._spec, self._task = spec, task
+    def __init__(
+        self, spec: RobotSpec, task: str, clock_ns: Callable[[], int] = time.perf_counter_ns
+    ) -> None:
+        self._spec, self._task, self._clock_ns = spec, task, clock_ns
         self._layout = Layout(spec)
         self._sessions = Sessions()
         self._offers: queue.SimpleQueue[Offer | None] = queue.SimpleQueue()
@@ -75,7 +81,8 @@ class HotSwap:
         self._floor = 0
         self._candidate: Slot | None = None
         self._retired: deque[Slot] = deque()
-        self._episodes_left = 0
+        self._on_probation = False
+        self._record = self._committed_record = NOTHING
         self.active: Slot | None = None
         self.previous: Slot | None = None
         self._numbers = itertools.count(1)
@@ -116,10 +123,15 @@ class HotSwap:
         try:
             self._candidate = self._load(offer)
         except BundleError as error:
-            self._tell(offer.version, "rejected", str(error))
-            self._phase = Phase.FREE
+            self._reject(offer, str(error))
+        except Exception as error:  # parsers met foreign bytes; the next offer must find a stager
+            self._reject(offer, f"cannot be staged: {type(error).__name__}: {error}")
         else:
             self._phase = Phase.PENDING
+
+    def _reject(self, offer: Offer, reason: str) -> None:
+        self._tell(offer.version, "rejected", reason)
+        self._phase = Phase.FREE
 
     def _load(self, offer: Offer) -> Slot:
         directory = Path(offer.directory)
@@ -130,7 +142,14 @@ class HotSwap:
         graph, weights = _files(directory, manifest)
         tensors = check_weights(weights, check_graph(graph, self._layout))
         session = self._sessions.session(manifest.graph_sha256, graph)
-        return ready_slot(session, tensors, self._layout, manifest, golden)
+        slot = ready_slot(session, tensors, self._layout, manifest, golden)
+        took_s, budget_s = slot.time(golden.obs[0], self._clock_ns), self._spec.tick_s
+        if took_s > INFERENCE_SHARE * budget_s:
+            raise BundleError(
+                f"bundle {manifest.version} takes {1e3 * took_s:.1f} ms to answer; a tick of "
+                f"{1e3 * budget_s:.1f} ms leaves it {1e3 * INFERENCE_SHARE * budget_s:.1f} ms"
+            )
+        return slot
 
     # The control loop.
 
@@ -138,38 +157,49 @@ class HotSwap:
         """At a tick boundary: let a pending candidate drive from this tick on."""
         if self._phase is not Phase.PENDING or self._candidate is None:
             return False
-        on_probation = self._episodes_left > 0
-        outgoing = self.active if on_probation else self.previous
+        outgoing = self.active if self._on_probation else self.previous
         if outgoing is not None:
             self._retired.append(outgoing)  # freed by the stager, not in a tick
-        if not on_probation:
-            self.previous = self.active
+        if not self._on_probation:
+            self.previous, self._committed_record = self.active, self._record
         self.active, self._candidate = self._candidate, None
         self._floor = self.active.version
         self._tell(self.active.version, "activated")
-        self._episodes_left = PROBATION_EPISODES
+        self._on_probation, self._record = True, NOTHING
         self._phase = Phase.FREE
         if self.previous is None:
             self._commit("first policy")
         return True
 
-    def episode_completed(self) -> None:
-        """An episode ended by itself; enough of them end a probation."""
-        if self._episodes_left > 0:
-            self._episodes_left -= 1
-            if self._episodes_left == 0:
-                self._commit(f"after {PROBATION_EPISODES} episodes")
+    def episode_completed(self, verdict: Verdict) -> None:
+        """An episode ended by itself; enough of them end a probation, one way or the other."""
+        self._record = self._record.plus(verdict)
+        if not self._on_probation or self._record.episodes < PROBATION_EPISODES:
+            return
+        reason = complaint(self._record, self._committed_record)
+        if reason:
+            self.roll_back(f"probation: {reason}")
+        else:
+            self._commit(f"after {PROBATION_EPISODES} episodes")
+
+    def fail_probation(self, reason: str) -> bool:
+        """Something that no sound policy causes happened; was a policy dropped for it?"""
+        if not self._on_probation:
+            return False
+        self.roll_back(f"on probation: {reason}")
+        return True
 
     def roll_back(self, reason: str) -> bool:
         """Drop the active policy as bad; False if none is left to drive."""
         if self.active is not None:
             self._retired.append(self.active)
             self._tell(self.active.version, "rolled_back", reason)
-        self.active, self.previous, self._episodes_left = self.previous, None, 0
+        self.active, self.previous, self._on_probation = self.previous, None, False
+        self._record, self._committed_record = self._committed_record, NOTHING
         return self.active is not None
 
     def _commit(self, reason: str) -> None:
-        self._episodes_left = 0
+        self._on_probation = False
         self._tell(self.active_version, "committed", reason)
 
     def _tell(self, version: int, outcome: str, reason: str = "") -> None:

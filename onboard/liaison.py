@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import msgspec
 
-from onboard.bundle_store import BundleStore, Floor
+from onboard.bundle_store import BundleStore
 from onboard.control_api import BUSY, Status
 from onboard.control_socket import ControlClient
 from onboard.courier import Courier
@@ -12,7 +15,15 @@ from onboard.event_log import EventLog
 from onboard.offers import Offers
 from onboard.spool import Spool
 from onboard.uplink import Uplink
-from protocol.errors import WireError
+from onboard.version_floor import (
+    Floor,
+    decode_floor,
+    encode_floor,
+    highest,
+    read_floor,
+    write_floor,
+)
+from protocol.errors import StoreError, WireError
 from protocol.messages import Report
 from protocol.modes import Mode
 
@@ -24,7 +35,7 @@ class Liaison:
     """Once a second: ask control, report, offer; meanwhile have announced bundles fetched.
 
     What must survive a restart (version floor, versions that were rolled back) is kept in the
-    spool's database before it is acted upon.
+    spool's database before it is acted upon; the floor also in ``floor_file``.
     """
 
     def __init__(
@@ -35,6 +46,7 @@ class Liaison:
         uplink: Uplink,
         spool: Spool,
         log: EventLog,
+        floor_file: Path,
     ) -> None:
         self._control = control
         self._store = store
@@ -42,6 +54,7 @@ class Liaison:
         self._uplink = uplink
         self._spool = spool
         self._log = log
+        self._floor_file = floor_file
         self._floor = Floor()
         self._offers = Offers()
         self._due_s = float("-inf")
@@ -49,13 +62,24 @@ class Liaison:
     def recall(self) -> None:
         """Read what was kept, and drop bundles that a power cut has damaged. Raises StoreError."""
         try:
-            self._floor = msgspec.json.decode(self._spool.fact(_FLOOR) or "{}", type=Floor)
             bad = msgspec.json.decode(self._spool.fact(_ROLLED_BACK) or "[]", type=list[int])
             self._offers = Offers(bad)
         except msgspec.DecodeError as error:
             self._log.note("notes_unreadable", reason=str(error))
         for version in self._store.discard_damaged():
             self._log.note("bundle_damaged", version=version)
+        self._floor = self._highest_floor()
+
+    def _highest_floor(self) -> Floor:
+        """From both copies, and from what is held: either copy may be lost or damaged."""
+        floors = [Floor(bundle=max(self._store.held(), default=0))]
+        kept = self._spool.fact(_FLOOR) or ""
+        for read in (partial(decode_floor, kept), partial(read_floor, self._floor_file)):
+            try:
+                floors.append(read())
+            except StoreError as error:
+                self._log.note("notes_unreadable", reason=str(error))
+        return highest(*floors)
 
     def step(self, now_s: float) -> None:
         """Do what is due. Raises StoreError if something could not be kept."""
@@ -78,7 +102,8 @@ class Liaison:
         self._log.state("update_trouble", self._courier.trouble)
         if update is None:
             return
-        self._spool.remember(_FLOOR, msgspec.json.encode(update.floor).decode())
+        write_floor(self._floor_file, update.floor)
+        self._spool.remember(_FLOOR, encode_floor(update.floor))
         self._floor = update.floor
         if update.version:
             self._log.note("bundle_held", version=update.version)

@@ -7,6 +7,7 @@ and 1, after control has cut the torque.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ import tyro
 from onboard.control_api import SOCKET_FILE, Clear, Estop, Request, Start, Status, Stop
 from onboard.control_socket import ControlClient
 from onboard.install_check import check_install
+from onboard.runtime_directory import make_private
 from protocol.errors import BusError, ConfigError, StoreError, WireError, WombetError
 from protocol.robot_spec import RobotSpec, load_robot_spec
 
@@ -49,7 +51,7 @@ def run(
     _, name, place = _checked(robot, task, state, runtime)
     paths = {"--robot": robot, "--state": state, "--runtime": place}
     common = [part for key, path in paths.items() for part in (key, str(path))]
-    common += ["--task", name, "--supervised"]
+    common += ["--task", name, "--supervised", str(os.getpid())]
     python = [sys.executable, "-m", "onboard.main"]
     supervisor = Supervisor(
         {
@@ -60,6 +62,7 @@ def run(
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.end())
+    _hang_up_ends()
     return supervisor.run()
 
 
@@ -69,7 +72,7 @@ def control(
     task: str | None = None,
     state: Path = _STATE,
     runtime: Path | None = None,
-    supervised: bool = False,
+    supervised: int = 0,
 ) -> int:
     """Run only the control process. It moves nothing until it is told to start.
 
@@ -79,13 +82,14 @@ def control(
         task: task of the robot file; may be left out if there is only one.
         state: durable directory of this robot.
         runtime: directory on tmpfs for ring and socket; by default in /dev/shm, by robot name.
-        supervised: end when the parent process ends.
+        supervised: process id of the parent with which this process ends; 0 for none.
     """
     from onboard.control_process import run_control  # noqa: PLC0415
     from onboard.realtime import end_with_parent  # noqa: PLC0415
 
     if supervised:
-        end_with_parent()
+        end_with_parent(supervised)
+    _hang_up_ends()
     spec, name, place = _checked(robot, task, state, runtime)
     return run_control(spec, name, port, state, place)
 
@@ -96,7 +100,7 @@ def agent(
     task: str | None = None,
     state: Path = _STATE,
     runtime: Path | None = None,
-    supervised: bool = False,
+    supervised: int = 0,
 ) -> int:
     """Run only the agent: records to the server, policies from it.
 
@@ -106,13 +110,14 @@ def agent(
         task: task of the robot file; may be left out if there is only one.
         state: durable directory of this robot.
         runtime: directory on tmpfs for ring and socket; by default in /dev/shm, by robot name.
-        supervised: end when the parent process ends.
+        supervised: process id of the parent with which this process ends; 0 for none.
     """
     from onboard.agent import run_agent  # noqa: PLC0415
     from onboard.realtime import end_with_parent  # noqa: PLC0415
 
     if supervised:
-        end_with_parent()
+        end_with_parent(supervised)
+    _hang_up_ends()
     spec, name, place = _checked(robot, task, state, runtime)
     return run_agent(spec, name, server, state, place)
 
@@ -179,6 +184,7 @@ def clear(robot: Path, state: Path = _STATE, runtime: Path | None = None) -> int
 
 def main() -> None:
     """Entry point of ``wombet-onboard``; see the module for exit status."""
+    os.umask(0o077)  # spool, ring and counters are nobody else's
     commands = (run, control, agent, selftest, status, start, stop, estop, clear)
     try:
         check_install()
@@ -193,15 +199,21 @@ def main() -> None:
     raise SystemExit(code)
 
 
+def _hang_up_ends() -> None:
+    """A closed terminal ends the process as SIGTERM does, unless ``nohup`` said otherwise."""
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+
+
 def _checked(
     robot: Path, task: str | None, state: Path, runtime: Path | None
 ) -> tuple[RobotSpec, str, Path]:
-    """Robot, task name and runtime directory, all known to exist."""
+    """Robot, task name and runtime directory, all known to exist; the directory is ours alone."""
     spec = load_robot_spec(robot)
     if task is None and len(spec.tasks) == 1:
         task = next(iter(spec.tasks))
     spec.task(task or "")
-    return spec, task or "", _runtime_directory(spec, state, runtime)
+    return spec, task or "", make_private(_runtime_directory(spec, state, runtime))
 
 
 def _runtime_directory(spec: RobotSpec, state: Path, runtime: Path | None) -> Path:

@@ -8,7 +8,8 @@ Source: RUNTIME.md, Inference § 3 (15 µs per call; binding once; one intra-op 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from statistics import median
 
 import numpy as np
 import onnxruntime as ort
@@ -73,7 +74,7 @@ class Slot:
         return self.action
 
     def check(self, golden: Golden) -> None:
-        """Compare with the trainer's recorded outputs, then warm up.
+        """Compare with the trainer's recorded outputs.
 
         Raises:
             BundleError: an output is not finite or differs by more than ``GOLDEN_TOLERANCE``.
@@ -89,8 +90,15 @@ class Slot:
                     f"{GOLDEN_TOLERANCE} is allowed"
                 )
         self.noise[:] = 0.0
+
+    def time(self, obs: FloatArray, clock_ns: Callable[[], int]) -> float:
+        """Warm up on ``obs`` (O,); median time of an answer in seconds."""
+        took_ns = []
         for _ in range(WARM_UP_RUNS):
-            self.infer(golden.obs[0])
+            start_ns = clock_ns()
+            self.infer(obs)
+            took_ns.append(clock_ns() - start_ns)
+        return 1e-9 * median(took_ns)
 
 
 def ready_slot(
@@ -100,7 +108,7 @@ def ready_slot(
     manifest: Manifest,
     golden: Golden,
 ) -> Slot:
-    """A slot whose outputs were compared with the trainer's and whose code is warm.
+    """A slot whose outputs were compared with the trainer's.
 
     Raises:
         BundleError: the runtime refuses the weights, or :meth:`Slot.check` fails.

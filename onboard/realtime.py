@@ -59,9 +59,14 @@ def assist(timing: Timing) -> None:
         os.sched_setscheduler(0, policy, os.sched_param(max(timing.fifo_priority - 1, 1)))
 
 
-def end_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent dies, however it dies (Linux)."""
+def end_with_parent(parent: int) -> None:
+    """Ask the kernel for SIGTERM when process ``parent`` dies, however it dies (Linux).
+
+    Takes it at once if that has happened before the kernel was asked.
+    """
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _pin(cpu: int) -> str | None:

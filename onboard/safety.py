@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard.bus import Bus, Check, out_of_range
+from onboard.bus import Bus, Check, out_of_range, watchdog_count
 from onboard.modes import Event
 from protocol import xl330
 from protocol.envelope import Limited, joint_limits, limit_effort
@@ -27,6 +27,7 @@ class Safety:
 
     def __init__(self, spec: RobotSpec, bus: Bus) -> None:
         self._spec, self._bus = spec, bus
+        self._armed = watchdog_count(spec)
         self._motors = [_Motor(spec, joint) for joint in spec.actuated]
         self._current_a = [0.0] * len(self._motors)
         self.applied: NDArray[np.float32] = np.zeros(len(self._motors), dtype=np.float32)
@@ -70,11 +71,22 @@ class Safety:
             self.applied[index] = motor.applied
         return limited
 
+    def coast(self) -> Limited:
+        """Send zero current, past the envelope: its barrier is not to push from a stale position.
+
+        Raises:
+            BusError: nothing was sent.
+        """
+        self._bus.write([0.0] * len(self._motors))
+        self._at_rest()
+        return Limited.NONE
+
     def judge(self, check: Check) -> tuple[Event, str] | None:
         """What a slow register means: an event and its reason, or nothing."""
         joint, register, value = check
-        if register is xl330.BUS_WATCHDOG and value == xl330.WATCHDOG_TRIPPED:
-            return Event.MOTOR_SILENT, f"{joint.name}: its watchdog stopped it; commands came late"
+        deaf = self._deafness(check)
+        if deaf is not None:
+            return Event.MOTOR_SILENT, f"{joint.name}: {deaf}"
         if register is xl330.HARDWARE_ERROR and value:
             return Event.MOTOR_FAULT, f"{joint.name}: hardware error {value:#04x}; power-cycle it"
         problem = None
@@ -83,6 +95,20 @@ class Safety:
         elif register is xl330.PRESENT_TEMPERATURE:
             problem = out_of_range(self._spec, temperature_c=float(value))
         return None if problem is None else (Event.MOTOR_FAULT, f"{joint.name}: {problem}")
+
+    def _deafness(self, check: Check) -> str | None:
+        """Why this motor does not do what it is told, if so; power must be on to tell."""
+        joint, register, value = check
+        if register is xl330.BUS_WATCHDOG and value == xl330.WATCHDOG_TRIPPED:
+            return "its watchdog stopped it; commands came late"
+        if register is xl330.BUS_WATCHDOG and value != self._armed:
+            return f"its watchdog is {value}, not {self._armed}; it has restarted"
+        if register is xl330.TORQUE_ENABLE and not value:
+            return "its torque is off; it has restarted"
+        if register is xl330.GOAL_CURRENT:
+            sent = next(motor.goal for motor in self._motors if motor.name == joint.name)
+            return None if value == sent else f"its goal is {value} mA, not {sent}; writes are lost"
+        return None
 
     def _at_rest(self) -> None:
         """After power changes the motor holds zero, whatever was sent before."""
@@ -95,6 +121,7 @@ class _Motor:
     """One actuated joint: unit action → effort → envelope → whole milliamperes."""
 
     def __init__(self, spec: RobotSpec, joint: Joint) -> None:
+        self.name = joint.name
         self._index = spec.joint_index(joint.name)
         self._limits = joint_limits(spec, joint)
         self._current_max_a = spec.action.current_max_a
@@ -103,9 +130,11 @@ class _Motor:
         self._effort_nm = 0.0
         self.current_a = 0.0
         self.applied = 0.0
+        self.goal = 0
 
     def rest(self) -> None:
         self._effort_nm = self.current_a = self.applied = 0.0
+        self.goal = 0
 
     def limit(
         self, action: float, position_rad: Sequence[float], velocity_rad_s: Sequence[float]
@@ -125,6 +154,7 @@ class _Motor:
     def sent(self) -> None:
         """``current_a`` is on the wire: it is what the next rate limit starts from."""
         joint_a = self._sign * self.current_a
+        self.goal = round(self.current_a / xl330.AMPERE_PER_COUNT)
         self._effort_nm = joint_a * self._nm_per_a
         self.applied = min(max(joint_a / self._current_max_a, -1.0), 1.0)
 

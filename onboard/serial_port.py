@@ -17,6 +17,8 @@ import serial
 from protocol.errors import BusError
 
 READ_BYTES = 4096
+DISCARD_READS = 16
+"""A line that still has something after so many reads babbles: what it says will be no answer."""
 _SYSFS = Path("/sys/bus/usb-serial/devices")
 
 
@@ -89,8 +91,9 @@ class SerialPort:
 
     def discard_input(self) -> None:
         """Throw away what arrived and was not read."""
-        while self.read(0.0):
-            pass
+        for _ in range(DISCARD_READS):
+            if not self.read(0.0):
+                return
 
     def close(self) -> None:
         """Give the line back."""

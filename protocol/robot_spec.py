@@ -8,16 +8,15 @@ and are left out of it, because a robot does not know its payload (ADR 1).
 from __future__ import annotations
 
 import hashlib
-import math
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from protocol.errors import ConfigError
+from protocol.robot_checks import problems
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -222,9 +221,9 @@ def parse_robot_spec(text: str, origin: str) -> RobotSpec:
         spec = msgspec.convert(tomllib.loads(text), RobotSpec)
     except (msgspec.ValidationError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{origin}: {error}") from error
-    problems = [*_problems(spec)]
-    if problems:
-        raise ConfigError(f"{origin}: " + "; ".join(problems))
+    found = problems(spec)
+    if found:
+        raise ConfigError(f"{origin}: " + "; ".join(found))
     return spec
 
 
@@ -236,98 +235,3 @@ def load_robot_spec(path: Path) -> RobotSpec:
         raise ConfigError(
             f"{path}: cannot read the robot file ({error}); pass hw_configs/NAME.toml"
         ) from error
-
-
-def _problems(spec: RobotSpec) -> Iterator[str]:
-    """Everything types cannot express. Each line names the key and the remedy."""
-    for key, value in _floats(spec):
-        if not math.isfinite(value):
-            yield f"{key} is {value}; write a finite number"
-    yield from _joint_problems(spec)
-    yield from _homing_problems(spec)
-    yield from _observation_problems(spec)
-    yield from _limit_problems(spec)
-    if not spec.tasks:
-        yield "tasks is empty"
-    if spec.plant.physics_hz % spec.control_hz:
-        yield "plant.physics_hz must be a multiple of control_hz"
-    if "nominal" not in spec.plant.bodies:
-        yield "plant.bodies.nominal is missing"
-
-
-def _joint_problems(spec: RobotSpec) -> Iterator[str]:
-    names = [joint.name for joint in spec.joints]
-    for key, values in (("name", names), ("id", [joint.id for joint in spec.joints])):
-        if len(set(values)) != len(values):
-            yield f"joints.{key} must be unique, got {values}"
-    if not spec.actuated:
-        yield "joints: at least one must have actuated = true"
-    for joint in spec.joints:
-        span_rad = joint.position_max_rad - joint.position_min_rad
-        if span_rad <= 0.0:
-            yield f"joints.{joint.name}: position_min_rad must be below position_max_rad"
-        elif joint.actuated and 2 * spec.safety.position_margin_rad >= span_rad:
-            yield f"joints.{joint.name}: safety.position_margin_rad leaves no room to move"
-        if joint.actuated and joint.model == "encoder-12bit":
-            yield f"joints.{joint.name}: an {joint.model} has no torque; write actuated = false"
-
-
-def _homing_problems(spec: RobotSpec) -> Iterator[str]:
-    homing, margin_rad = spec.homing, spec.safety.position_margin_rad
-    if len(homing.home_rad) != len(spec.actuated):
-        yield f"homing.home_rad needs {len(spec.actuated)} numbers, one per actuated joint"
-    for joint, home_rad in zip(spec.actuated, homing.home_rad, strict=False):
-        low, high = joint.position_min_rad + margin_rad, joint.position_max_rad - margin_rad
-        if not low <= home_rad <= high:
-            yield f"homing.home_rad {home_rad} of {joint.name} must lie in [{low:g}, {high:g}] rad"
-    passive = [joint.name for joint in spec.joints if not joint.actuated]
-    if homing.passive_joint is not None and homing.passive_joint not in passive:
-        yield f"homing.passive_joint {homing.passive_joint!r} is none of {passive}, not actuated"
-
-
-def _observation_problems(spec: RobotSpec) -> Iterator[str]:
-    if not spec.observation:
-        yield "observation is empty"
-    for index, term in enumerate(spec.observation):
-        readable = spec.actuated if term.kind == "applied" else spec.joints
-        if term.joint not in [joint.name for joint in readable]:
-            yield f"observation[{index}].joint {term.joint!r} cannot be read as {term.kind}"
-        elif term.kind != "applied" and term.age_ticks != 1:
-            yield f"observation[{index}].age_ticks is for applied terms, not for {term.kind}"
-    history = [(term.joint, term.age_ticks) for term in spec.observation if term.kind == "applied"]
-    for joint in spec.actuated:
-        ages = sorted(age for name, age in history if name == joint.name)
-        if ages != [*range(1, len(ages) + 1)]:
-            yield f"observation: applied {joint.name} needs age_ticks 1, 2, … each once, got {ages}"
-
-
-def _limit_problems(spec: RobotSpec) -> Iterator[str]:
-    for joint in spec.actuated:
-        full_nm = spec.action.current_max_a * spec.action.torque_constant_nm_a * joint.gear
-        if not 0.5 * full_nm <= spec.safety.effort_max_nm <= 1.001 * full_nm:
-            yield (
-                f"safety.effort_max_nm {spec.safety.effort_max_nm} must lie in [0.5, 1] of "
-                f"current_max_a × torque_constant_nm_a × gear = {full_nm:.4f} Nm of {joint.name}; "
-                "check the units"
-            )
-    if spec.safety.voltage_min_v >= spec.safety.voltage_max_v:
-        yield "safety.voltage_min_v must be below safety.voltage_max_v"
-    if spec.bus.read_timeout_s >= 0.5 * spec.tick_s:
-        yield f"bus.read_timeout_s must be below half a control period ({0.5 * spec.tick_s} s)"
-    if spec.bus.watchdog_s < 2 * spec.tick_s:
-        yield f"bus.watchdog_s must be at least two control periods ({2 * spec.tick_s} s)"
-
-
-def _floats(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
-    """Every float below ``value`` with its dotted key."""
-    if isinstance(value, float):
-        yield path, value
-    elif isinstance(value, Struct):
-        for field in value.__struct_fields__:
-            yield from _floats(getattr(value, field), f"{path}.{field}".lstrip("."))
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _floats(item, f"{path}.{key}")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _floats(item, f"{path}[{index}]")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -38,7 +40,7 @@ def state(site: Site, tmp_path: Path) -> Path:
 @pytest.fixture
 def runtime(tmp_path: Path) -> Path:
     runtime = tmp_path / "run"
-    runtime.mkdir()
+    runtime.mkdir(mode=0o700)
     return runtime
 
 
@@ -137,7 +139,29 @@ def test_an_agent_without_a_server_or_control_spools_on_quietly(agent, state, ru
         with closing(reader):
             until(lambda: len(reader.peek(1)) == 0)
         assert agent.end() == 0
-    assert len(agent.log.splitlines()) == 1
+    events = [json.loads(line)["event"] for line in agent.log.splitlines()]
+    assert [event for event in events if event != "not_streaming"] == ["control"]
+
+
+def test_a_server_that_does_not_answer_is_named_once_and_told_when_it_does(site, agent, runtime):
+    agent.start()
+    until(lambda: f"not streaming to {site.endpoint}: check address, keys" in agent.log)
+    with site.running():
+        until(lambda: '"streaming","state":true' in agent.log)
+        assert agent.end() == 0
+    assert agent.log.count("not_streaming") == 1
+
+
+def test_nobody_else_can_read_what_an_agent_leaves(site, agent, state, runtime):
+    with site.running() as ingest, ring(runtime) as writer:
+        write(writer, make_records(0, 10))
+        agent.start()
+        until(lambda: ingest.committed == 10)
+        assert stat.S_IMODE(state.stat().st_mode) == 0o700
+        spool = [path for path in state.iterdir() if path.name.startswith("spool")]
+        assert spool
+        assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in spool)
+        assert agent.end() == 0
 
 
 def test_secrets_never_appear_in_the_log(site, agent, state, runtime):

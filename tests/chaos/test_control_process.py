@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from onboard.bus import Bus
-from onboard.control_api import Clear, Done, Start, Status, Stop
+from onboard.control_api import Clear, Done, Estop, Start, Status, Stop
 from onboard.control_socket import ControlClient
 from onboard.ring import RingReader
 from onboard.serial_port import SerialPort
@@ -56,22 +56,43 @@ class Robot:
         self.plant = self.start_plant()
         self.control = self.start_control()
 
-    def spawn(self, *arguments: object) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-m", *map(str, arguments)]
-        process = subprocess.Popen(argv, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    def spawn(
+        self, *arguments: object, stderr: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, *map(str, arguments)]
+        process = subprocess.Popen(argv, env=ENVIRONMENT, stderr=stderr)
         self.processes.append(process)
         return process
 
     def start_plant(self) -> subprocess.Popen[bytes]:
-        process = self.spawn("sim_harness.main", "plant", "--robot", ROBOT, "--link", self.tty)
+        process = self.spawn(
+            "-m", "sim_harness.main", "plant", "--robot", ROBOT, "--link", self.tty
+        )
         until(self.tty.exists, "the plant is up")
         return process
 
-    def start_control(self) -> subprocess.Popen[bytes]:
+    def start_control(
+        self, *python: object, stderr: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
         return self.spawn(
-            *("onboard.main", "control", "--robot", ROBOT, "--port", self.tty),
+            *(python or ("-m", "onboard.main")),
+            *("control", "--robot", ROBOT, "--port", self.tty),
             *("--state", self.state, "--runtime", self.runtime),
+            stderr=stderr,
         )
+
+    def restart_control(self, *python: object, stderr: int = subprocess.DEVNULL) -> None:
+        self.control.terminate()
+        self.control.wait(20)
+        self.control = self.start_control(*python, stderr=stderr)
+
+    def torque(self) -> int:
+        """As the motor has it; control must have ended."""
+        probe = Probe(self.tty)
+        try:
+            return probe.read(xl330.TORQUE_ENABLE)
+        finally:
+            probe.close()
 
     def command_line(self, command: str, *more: str) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-m", "onboard.main", command, "--robot", str(ROBOT)]
@@ -233,6 +254,78 @@ def test_a_plant_that_freezes_is_a_fault_within_the_allowed_misses(
     finally:
         robot.plant.send_signal(signal.SIGCONT)
     assert "5 ticks without bus" in fault.reason
+
+
+def test_an_end_without_confirmed_torque_off_is_no_success(robot: Robot, make_bundle: Make) -> None:
+    robot.drive(make_bundle(1))
+    robot.plant.send_signal(signal.SIGKILL)
+    robot.until_mode(Mode.FAULT)
+    robot.control.terminate()
+    assert robot.control.wait(20) == 3
+
+
+def test_a_closed_terminal_stops_the_robot_in_good_order(robot: Robot, make_bundle: Make) -> None:
+    robot.drive(make_bundle(1))
+    robot.control.send_signal(signal.SIGHUP)
+    assert robot.control.wait(20) == 0
+    assert robot.torque() == 0
+
+
+@pytest.mark.parametrize("reader", ["gone", "stuck"])
+def test_a_log_that_nobody_reads_keeps_nobody_from_stopping_it(
+    robot: Robot, make_bundle: Make, reader: str
+) -> None:
+    reading, writing = os.pipe()
+    if reader == "gone":
+        os.close(reading)
+    else:
+        fill(writing)
+    robot.restart_control(stderr=writing)
+    os.close(writing)
+    robot.drive(make_bundle(1))
+    assert robot.command(Estop()) == Done(ok=True, detail="ESTOP")
+    assert robot.until_mode(Mode.ESTOP)
+    robot.control.terminate()
+    assert robot.control.wait(20) == 0
+    if reader == "stuck":
+        os.close(reading)
+
+
+def fill(pipe: int) -> None:
+    """Until a write of one byte would block; the pipe blocks afterwards."""
+    os.set_blocking(pipe, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(pipe, bytes(4096))
+    os.set_blocking(pipe, True)
+
+
+BROKEN_DESK = """
+import sys
+from pathlib import Path
+import onboard.desk
+from onboard.main import main
+snapshot, broken = onboard.desk.snapshot, Path(sys.argv.pop(1))
+def failing(*arguments):
+    if broken.exists():
+        raise RuntimeError("a defect")
+    return snapshot(*arguments)
+onboard.desk.snapshot = failing
+main()
+"""
+
+
+def test_a_robot_that_nobody_can_stop_any_more_stops(
+    robot: Robot, make_bundle: Make, tmp_path: Path
+) -> None:
+    """A defect ends the socket's thread while it drives."""
+    broken = tmp_path / "broken"
+    robot.restart_control("-c", BROKEN_DESK, broken)
+    robot.drive(make_bundle(1))
+    broken.touch()
+    assert robot.status() is None
+    assert robot.control.wait(20) == 1
+    assert robot.torque() == 0
 
 
 def test_a_policy_that_turns_nan_is_rolled_back_in_flight(

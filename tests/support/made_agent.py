@@ -98,7 +98,7 @@ class Control:
 
     @contextmanager
     def running(self) -> Iterator[Control]:
-        server = ControlServer(self._path, self._handle, lambda: None).open()
+        server = ControlServer(self._path, self._handle).open()
         thread = threading.Thread(target=server.serve)
         thread.start()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 
 from onboard.bus import Bus, watchdog_count
-from onboard.serial_port import latency_warning
+from onboard.serial_port import SerialPort, latency_warning
 from protocol import dynamixel as dxl
 from protocol import xl330
 from protocol.errors import BusError
@@ -78,7 +79,7 @@ def test_power_on_after_a_tripped_watchdog_does_not_jump(bus: Bus, rig_port: Any
     bus.write([0.5])
     rig_port.clock.sleep(0.2)
     rig_port.catch_up()
-    (check,) = bus.check_all(xl330.BUS_WATCHDOG)
+    (check,) = bus.check_motors(xl330.BUS_WATCHDOG)
     assert check.value == xl330.WATCHDOG_TRIPPED
     bus.power_on()
     assert servo(rig_port).table.get(xl330.BUS_WATCHDOG) == 3
@@ -87,14 +88,16 @@ def test_power_on_after_a_tripped_watchdog_does_not_jump(bus: Bus, rig_port: Any
 
 def test_slow_registers_are_read_in_turn(bus: Bus) -> None:
     bus.connect()
-    seen = [bus.check_next().register for _ in range(5)]
-    assert seen[:4] == [
+    seen = [bus.check_next().register for _ in range(7)]
+    assert seen[:6] == [
         xl330.HARDWARE_ERROR,
         xl330.BUS_WATCHDOG,
         xl330.PRESENT_VOLTAGE,
+        xl330.TORQUE_ENABLE,
         xl330.PRESENT_TEMPERATURE,
+        xl330.GOAL_CURRENT,
     ]
-    assert seen[4] == seen[0]
+    assert seen[6] == seen[0]
 
 
 def test_a_silent_bus_is_an_error_within_the_deadline(bus: Bus, rig_port: Any) -> None:
@@ -104,6 +107,34 @@ def test_a_silent_bus_is_an_error_within_the_deadline(bus: Bus, rig_port: Any) -
     with pytest.raises(BusError, match="0 of 1 answers within 6 ms"):
         bus.read()
     assert rig_port.clock.now_s() - before_s < 0.007
+
+
+def test_a_babbling_line_is_an_error_within_the_deadline(
+    bus: Bus, rig_port: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus.connect()
+    clock, start_s = rig_port.clock, rig_port.clock.now_s()
+
+    def babble(timeout_s: float) -> bytes:
+        clock.sleep(100e-6)
+        assert clock.now_s() < start_s + 1.0, "one transaction outlasts fifty ticks"
+        return b"\xff\xff\xfd\x00U"
+
+    monkeypatch.setattr(rig_port, "read", babble)
+    with pytest.raises(BusError, match="0 of 1 answers within 6 ms"):
+        bus.read()
+    assert clock.now_s() - start_s < 0.007
+
+
+def test_a_babbling_line_is_not_discarded_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    port, reads = SerialPort(Path("/dev/null"), 1_000_000), count()
+
+    def babble(timeout_s: float) -> bytes:
+        assert next(reads) < 1000
+        return b"U"
+
+    monkeypatch.setattr(port, "read", babble)
+    port.discard_input()
 
 
 def test_a_flipped_byte_is_never_taken_for_a_reading(bus: Bus, rig_port: Any) -> None:

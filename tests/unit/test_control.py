@@ -10,17 +10,21 @@ import msgspec
 import numpy as np
 import pytest
 
-from onboard.bus import Bus
-from onboard.control import HOLDS_TO_GIVE_UP, Command, Control
+from onboard.bus import CHECKED, Bus
+from onboard.command import Command
+from onboard.control import CHECK_EVERY_TICKS, HOLDS_TO_GIVE_UP, Control
 from onboard.control_api import Clear, Done, Estop, Offer, Start, Stop
 from onboard.episode import Episode
 from onboard.hotswap import HotSwap
 from onboard.pilot import Pilot
+from onboard.probation import Verdict
 from onboard.recorder import Recorder
 from onboard.ring import RingReader, RingWriter
 from onboard.schedule import Schedule
 from protocol import xl330
+from protocol.dynamixel import Status
 from protocol.envelope import Limited
+from protocol.errors import BusError
 from protocol.modes import MOVING, Mode
 from protocol.robot_spec import RobotSpec
 from protocol.step_record import End, Flag, Rows, decode_rows, dtype_of, transition_mask
@@ -90,9 +94,12 @@ class Bench:
     def rows(self) -> Rows:
         return self.reader.peek(4096)
 
+    def node(self, node_id: int) -> Any:
+        return self.port.rig._firmware._nodes[node_id]
+
     def motor(self, register: xl330.Register) -> int:
         self.port.catch_up()
-        return int(self.port.rig._firmware._nodes[1].table.get(register))
+        return int(self.node(1).table.get(register))
 
 
 @pytest.fixture
@@ -190,6 +197,28 @@ def test_estop_latches_until_cleared(bench: Bench, make_bundle: Make, when: str)
     assert bench.motor(xl330.TORQUE_ENABLE) == 0
 
 
+def test_a_start_or_clear_after_its_deadline_moves_nothing(bench: Bench, make_bundle: Make) -> None:
+    bench.load(make_bundle(1), 1)
+    late, now_ns = bench.clock.now_ns() - 1, bench.clock.now_ns()
+    done = bench.obey(Start(deadline_ns=late))
+    assert (done.ok, bench.mode) == (False, Mode.IDLE)
+    assert "too late" in done.detail
+    assert bench.obey(Start(deadline_ns=now_ns + 100_000_000)).ok
+    bench.obey(Estop())
+    assert not bench.obey(Clear(deadline_ns=late)).ok
+    assert bench.mode is Mode.ESTOP
+
+
+def test_a_withdrawn_command_is_skipped(bench: Bench, make_bundle: Make) -> None:
+    bench.load(make_bundle(1), 1)
+    command = Command(Start())
+    bench.control.commands.append(command)
+    assert command.take()
+    bench.run(2)
+    assert bench.mode is Mode.IDLE
+    assert command.reply is None
+
+
 def test_clear_is_refused_when_nothing_is_latched(bench: Bench) -> None:
     assert not bench.obey(Clear()).ok
 
@@ -281,6 +310,19 @@ def test_a_mute_bus_sends_zero_at_once(running: Bench) -> None:
     assert (~transition_mask(rows)).sum() == 2  # to the stale row and from it
 
 
+def test_a_stale_pose_beyond_the_soft_limit_commands_nothing(
+    running: Bench, furuta: RobotSpec
+) -> None:
+    """The barrier may push only from where the joint is, not from where it was."""
+    running.port.mute = True
+    running.control._bus.position_rad[0] = furuta.joints[0].position_max_rad
+    for _ in range(furuta.bus.misses_to_fault - 1):
+        running.run(1)
+        assert running.motor(xl330.GOAL_CURRENT) == 0
+        assert running.rows()[-1]["applied"].tolist() == [0.0]
+    assert running.mode is Mode.RUN
+
+
 def test_a_motor_fault_latches(running: Bench) -> None:
     table = running.port.rig._firmware._nodes[1].table
     table.put(xl330.HARDWARE_ERROR, 32)
@@ -289,6 +331,89 @@ def test_a_motor_fault_latches(running: Bench) -> None:
     assert "hardware error" in running.control.reason
     running.obey(Clear())
     assert running.mode is Mode.FAULT  # the self-test finds it again
+
+
+def test_a_hardware_error_of_a_node_without_a_motor_latches_too(running: Bench) -> None:
+    running.node(2).table.put(xl330.HARDWARE_ERROR, 4)
+    running.run(1)
+    assert running.mode is Mode.FAULT
+    assert "pendulum: hardware error" in running.control.reason
+    running.obey(Clear())
+    assert running.mode is Mode.FAULT  # the self-test finds it again
+    running.node(2).table.put(xl330.HARDWARE_ERROR, 0)
+    running.obey(Clear())
+    running.until(Mode.IDLE)
+
+
+ROTATION = len(CHECKED) * CHECK_EVERY_TICKS + 1
+"""Ticks in which every slow register of the one motor is read."""
+
+
+@pytest.mark.parametrize("alert", [False, True])
+@pytest.mark.parametrize(
+    ("limit", "value", "text"),
+    [("voltage_min_v", 5.5, "supply of 5.0 V"), ("temperature_max_c", 20.0, "let it cool")],
+)
+def test_supply_and_temperature_are_watched_while_it_runs(
+    running: Bench, furuta: RobotSpec, limit: str, value: float, text: str, alert: bool
+) -> None:
+    """Also beside an alert bit that no register explains."""
+    if alert:
+        encoder = running.node(2)
+        encoder._status = lambda error=0, params=b"": Status(encoder.id, error, True, params)
+    strict = msgspec.structs.replace(furuta.safety, **{limit: value})
+    running.control._safety._spec = msgspec.structs.replace(furuta, safety=strict)
+    running.run(ROTATION)
+    assert running.mode is Mode.FAULT
+    assert text in running.control.reason
+
+
+@pytest.mark.parametrize(
+    ("register", "value", "text"),
+    [
+        (xl330.BUS_WATCHDOG, 0, "watchdog is 0, not 3"),
+        (xl330.TORQUE_ENABLE, 0, "its torque is off"),
+    ],
+)
+def test_a_motor_that_forgot_what_it_was_told_is_noticed_and_told_again(
+    running: Bench, register: xl330.Register, value: int, text: str
+) -> None:
+    running.node(1).table.put(register, value)
+    for _ in range(ROTATION):
+        if running.mode is Mode.HOLD:
+            break
+        running.run(1)
+    assert running.mode is Mode.HOLD
+    assert text in running.control.reason
+    assert running.motor(xl330.BUS_WATCHDOG) == 3
+    assert running.motor(xl330.TORQUE_ENABLE) == 1
+
+
+def test_a_motor_that_restarts_is_driven_home_and_goes_on(running: Bench) -> None:
+    """A brown-out: RAM back to its initial values, torque off, no alert."""
+    running.node(1).reboot()
+    running.until(Mode.HOLD, ticks=ROTATION)
+    assert "restarted" in running.control.reason
+    running.until(Mode.RECOVER)
+    running.until(Mode.RUN)
+    assert running.motor(xl330.TORQUE_ENABLE) == 1
+
+
+def test_commands_that_never_arrive_are_noticed(
+    running: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads succeed, so the motor's own watchdog is content; only its goal tells."""
+    monkeypatch.setattr(running.control._bus, "write", lambda current_a: None)
+    running.until(Mode.HOLD, ticks=ROTATION)
+    assert "writes are lost" in running.control.reason
+
+
+def test_a_motor_that_may_still_be_powered_at_the_end_is_reported(running: Bench) -> None:
+    running.port.dead = True
+    running.control.end()
+    with pytest.raises(BusError, match="arm: torque may still be on"):
+        running.control.run()
+    assert "torque may still be on" in running.control.journal[-1]
 
 
 def test_a_stall_that_trips_the_motor_watchdog_is_noticed_and_driven_home(
@@ -420,3 +545,58 @@ def test_a_limited_command_says_so(running: Bench, make_bundle: Make) -> None:
     assert (rows["flags"] & Limited.POSITION).any()
     assert running.control.counters.interventions > 0
     assert np.abs(rows["obs"][:, 0] / 0.5).max() < 2.6
+
+
+def test_a_run_of_late_ticks_drops_a_policy_on_probation_at_once(
+    running: Bench, furuta: RobotSpec, make_bundle: Make
+) -> None:
+    running.load(make_bundle(2), 2)
+    for _ in range(furuta.safety.late_ticks_to_hold):
+        running.clock.sleep(0.033)
+        running.run(1)
+    assert running.mode is Mode.HOLD
+    assert running.swap.active_version == 1
+    assert "late ticks in a row" in running.swap.events[-1].reason
+
+
+def test_late_ticks_on_the_way_home_are_not_held_against_the_policy(
+    bench: Bench, furuta: RobotSpec, make_bundle: Make
+) -> None:
+    bench.load(make_bundle(1), 1)
+    bench.load(make_bundle(2), 2)
+    bench.obey(Start())
+    assert bench.mode is Mode.HOMING
+    for _ in range(furuta.safety.late_ticks_to_hold):
+        bench.clock.sleep(0.033)
+        bench.run(1)
+    assert bench.mode is Mode.HOLD
+    assert bench.swap.active_version == 2
+
+
+def test_a_robot_that_gives_up_does_not_blame_the_policy_on_probation(
+    running: Bench, make_bundle: Make
+) -> None:
+    running.load(make_bundle(2), 2)
+    for _ in range(HOLDS_TO_GIVE_UP):
+        running.until(Mode.RUN)
+        running.clock.sleep(0.15)
+        running.run(1)
+    running.until(Mode.IDLE, ticks=40)
+    assert running.swap.active_version == 2
+
+
+def test_a_completed_episode_is_judged_with_its_interventions_and_late_ticks(
+    running: Bench, make_bundle: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts: list[Verdict] = []
+    monkeypatch.setattr(running.swap, "episode_completed", verdicts.append)
+    running.load(make_bundle(2, gain=0.0, bias=9.0), 2)  # presses against the barrier
+    running.clock.sleep(0.033)
+    before = running.control.counters.interventions
+    running.until(Mode.RECOVER)
+    limited = running.control.counters.interventions - before
+    (verdict,) = verdicts
+    steps, score = running.control.episode.step, running.control.episode.score
+    assert (verdict.steps, verdict.late_ticks, verdict.episodes) == (steps, 1, 1)
+    assert verdict.interventions >= limited > 0
+    assert verdict.score == score > 0.0

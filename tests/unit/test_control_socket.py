@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import stat
 import threading
@@ -10,16 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from onboard.control_api import Done, Estop, Offer, Reply, Request, Start
+from onboard.control_api import Clear, Done, Estop, Offer, Reply, Request, Start, Stop
 from onboard.control_socket import DATAGRAM_BYTES, ControlClient, ControlServer
 from protocol.errors import ConfigError, WireError
 
 
 class Desk:
     """Acknowledges everything by name."""
-
-    def __init__(self) -> None:
-        self.idled = threading.Event()
 
     def handle(self, request: Request) -> Reply:
         detail = f"{request.version} in {request.directory}" if isinstance(request, Offer) else ""
@@ -28,12 +26,11 @@ class Desk:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Iterator[Path]:
-    path, desk = tmp_path / "run" / "control.sock", Desk()
-    server = ControlServer(path, desk.handle, desk.idled.set).open()
+    path = tmp_path / "run" / "control.sock"
+    server = ControlServer(path, Desk().handle).open()
     thread = threading.Thread(target=server.serve)
     thread.start()
     yield path
-    assert desk.idled.wait(5)
     server.close()
     thread.join(5)
     assert not thread.is_alive()
@@ -97,11 +94,11 @@ def test_a_second_server_is_refused_but_a_dead_ones_socket_is_replaced(
     path: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="another control process is running"):
-        ControlServer(path, Desk().handle, lambda: None).open()
+        ControlServer(path, Desk().handle).open()
     stale = tmp_path / "stale.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as dead:
         dead.bind(str(stale))
-    server = ControlServer(stale, Desk().handle, lambda: None).open()
+    server = ControlServer(stale, Desk().handle).open()
     server.close()
     server.serve()
 
@@ -111,7 +108,7 @@ def test_without_control_the_client_says_so_and_recovers(tmp_path: Path) -> None
     client = ControlClient(path)
     with pytest.raises(WireError, match="control is not running"):
         client.status()
-    server = ControlServer(path, Desk().handle, lambda: None).open()
+    server = ControlServer(path, Desk().handle).open()
     thread = threading.Thread(target=server.serve)
     thread.start()
     assert client.command(Estop()).ok
@@ -132,7 +129,7 @@ def test_a_late_reply_is_never_taken_for_the_next_one(tmp_path: Path) -> None:
         release.wait(5)
         return Done(ok=True, detail=type(request).__name__)
 
-    server = ControlServer(path, slow, lambda: None).open()
+    server = ControlServer(path, slow).open()
     thread = threading.Thread(target=server.serve)
     thread.start()
     client = ControlClient(path, timeout_s=0.05)
@@ -144,3 +141,42 @@ def test_a_late_reply_is_never_taken_for_the_next_one(tmp_path: Path) -> None:
     client.close()
     server.close()
     thread.join(5)
+
+
+def test_what_moves_the_robot_expires_when_the_client_gives_up(tmp_path: Path) -> None:
+    path, seen = tmp_path / "control.sock", list[Request]()
+
+    def note(request: Request) -> Reply:
+        seen.append(request)
+        return Done(ok=True)
+
+    server = ControlServer(path, note).open()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    client = ControlClient(path, timeout_s=1.5, clock_ns=lambda: 1_000)
+    for request in (Start(), Clear(), Stop(), Estop()):
+        client.command(request)
+    client.close()
+    server.close()
+    thread.join(5)
+    deadline_ns = 1_500_001_000
+    assert seen == [
+        *(Start(deadline_ns=deadline_ns), Clear(deadline_ns=deadline_ns)),
+        *(Stop(), Estop()),
+    ]
+
+
+def test_a_listener_that_cannot_accept_does_not_end_the_server(
+    path: Path, client: ControlClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept, failed = socket.socket.accept, threading.Event()
+
+    def refuse_once(listener: socket.socket) -> tuple[socket.socket, object]:
+        if failed.is_set():
+            return accept(listener)
+        failed.set()
+        raise OSError(errno.EMFILE, "no descriptor is free")
+
+    monkeypatch.setattr(socket.socket, "accept", refuse_once)
+    assert client.command(Estop()).ok
+    assert failed.is_set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,14 @@ import pytest
 import safetensors.numpy
 
 from onboard.control_api import BUSY, Offer
-from onboard.hotswap import PROBATION_EPISODES, HotSwap
+from onboard.hotswap import HotSwap
+from onboard.probation import KNOWN_EPISODES, PROBATION_EPISODES, Verdict
 from protocol.observation import Layout
 from protocol.robot_spec import RobotSpec
 
 Make = Callable[..., Path]
+
+USUAL = Verdict(score=100.0, steps=250)
 
 
 def offered(swap: HotSwap, version: int, folder: Path) -> str:
@@ -176,9 +180,9 @@ def test_probation_ends_after_enough_episodes(swap: HotSwap, make_bundle: Make) 
     offered(swap, 6, make_bundle(6))
     for _ in range(PROBATION_EPISODES):
         assert swap.counts["committed"] == 1
-        swap.episode_completed()
+        swap.episode_completed(USUAL)
     assert swap.counts["committed"] == 2
-    swap.episode_completed()
+    swap.episode_completed(USUAL)
     assert [event.number for event in swap.events] == [1, 2, 3, 4]
 
 
@@ -210,18 +214,89 @@ def test_a_newer_policy_may_take_over_from_one_on_probation(
 
 def test_taking_over_starts_probation_anew(swap: HotSwap, make_bundle: Make) -> None:
     offered(swap, 6, make_bundle(6))
-    swap.episode_completed()
+    swap.episode_completed(USUAL)
     offered(swap, 7, make_bundle(7))
     for _ in range(PROBATION_EPISODES):
         assert swap.counts["committed"] == 1
-        swap.episode_completed()
+        swap.episode_completed(USUAL)
     assert swap.counts["committed"] == 2
+
+
+def known(swap: HotSwap) -> None:
+    """The committed policy has shown what it can."""
+    for _ in range(KNOWN_EPISODES):
+        swap.episode_completed(USUAL)
+
+
+def test_a_far_worse_policy_is_rolled_back_after_its_probation(
+    swap: HotSwap, make_bundle: Make
+) -> None:
+    known(swap)
+    offered(swap, 6, make_bundle(6))
+    for _ in range(PROBATION_EPISODES):
+        assert swap.active_version == 6
+        swap.episode_completed(Verdict(score=10.0, steps=40))
+    assert swap.active_version == 5
+    assert swap.events[-1].outcome == "rolled_back"
+    assert "mean return 10.0" in swap.events[-1].reason
+    offered(swap, 7, make_bundle(7))  # what was known of 5 is known still
+    for _ in range(PROBATION_EPISODES):
+        swap.episode_completed(Verdict(score=10.0, steps=40))
+    assert swap.active_version == 5
+
+
+def test_every_candidate_is_judged_by_its_own_episodes(swap: HotSwap, make_bundle: Make) -> None:
+    known(swap)
+    offered(swap, 6, make_bundle(6))
+    swap.episode_completed(Verdict(score=0.0, steps=250))
+    offered(swap, 7, make_bundle(7))
+    for _ in range(PROBATION_EPISODES):
+        swap.episode_completed(Verdict(score=45.0, steps=250))
+    assert swap.events[-1].outcome == "committed"
+    offered(swap, 8, make_bundle(8))  # 7 is what it is compared with
+    for _ in range(PROBATION_EPISODES):
+        swap.episode_completed(Verdict(score=20.0, steps=250))
+    assert swap.events[-1].outcome == "committed"
+
+
+def test_trouble_drops_a_policy_on_probation_and_no_other(swap: HotSwap, make_bundle: Make) -> None:
+    assert not swap.fail_probation("late")
+    offered(swap, 6, make_bundle(6))
+    assert swap.fail_probation("5 late ticks in a row")
+    assert swap.active_version == 5
+    assert swap.events[-1].reason == "on probation: 5 late ticks in a row"
+    assert not swap.fail_probation("late")
+    assert swap.active_version == 5
+
+
+def test_a_policy_that_thinks_too_long_is_rejected(furuta: RobotSpec, make_bundle: Make) -> None:
+    """A clock on which every answer takes 11 ms of a tick of 20 ms."""
+    ticking = itertools.count(step=11_000_000)
+    swap = HotSwap(furuta, "swing_up", lambda: next(ticking))
+    swap.stage(Offer(version=1, directory=str(make_bundle(1))))
+    assert not swap.flip()
+    assert swap.events[-1].reason == (
+        "bundle 1 takes 11.0 ms to answer; a tick of 20.0 ms leaves it 10.0 ms"
+    )
+
+
+def test_a_stager_survives_what_nobody_foresaw(
+    swap: HotSwap, make_bundle: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: object) -> None:
+        raise ValueError("unforeseen")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("onboard.hotswap.check_graph", explode)
+        outcome = offered(swap, 6, make_bundle(6))
+    assert outcome == "rejected: cannot be staged: ValueError: unforeseen"
+    assert offered(swap, 7, make_bundle(7)).startswith("activated")
 
 
 def test_a_committed_policy_can_still_be_rolled_back(swap: HotSwap, make_bundle: Make) -> None:
     offered(swap, 6, make_bundle(6))
     for _ in range(PROBATION_EPISODES):
-        swap.episode_completed()
+        swap.episode_completed(USUAL)
     assert swap.roll_back("NaN")
     assert swap.active_version == 5
 

@@ -28,6 +28,7 @@ def server(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def robot(tmp_path: Path, server: Path) -> Path:
+    (tmp_path / "robot").mkdir(mode=0o755)
     enrol_robot(server, "furuta-01", tmp_path / "robot")
     return tmp_path / "robot"
 
@@ -45,7 +46,7 @@ def test_keys_made_are_the_keys_loaded(tmp_path):
 
 
 def test_nobody_else_can_read_anything(server, robot):
-    for directory in (server, robot / "keys", robot / "tuf"):
+    for directory in (server, robot, robot / "keys", robot / "tuf"):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
         for path in directory.rglob("*"):
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path

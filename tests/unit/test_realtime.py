@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -22,11 +24,27 @@ def other():
     assist(Timing(cpu=0, fifo_priority=10))
     seen.append(os.sched_getparam(0).sched_priority)
 thread = threading.Thread(target=other); thread.start(); thread.join()
+status = open("/proc/self/status").read()
 print(json.dumps(dict(
     scheduling=found.scheduling, notes=found.notes, gc=gc.isenabled(), frozen=gc.get_freeze_count(),
     policy=os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, cpus=sorted(os.sched_getaffinity(0)),
-    other=seen)))
+    locked_kb=int(status.split("VmLck:")[1].split()[0]), other=seen)))
 """
+
+CAN_FIFO = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))"
+CAN_LOCK = """
+import ctypes
+assert ctypes.CDLL(None).mlockall(3) == 0
+bytearray(1 << 28)
+"""
+
+
+def permitted(code: str) -> bool:
+    """Whether this machine lets a process of this user do it."""
+    return (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def probe(cpu: int = 0, before: str = "") -> dict[str, Any]:
@@ -38,16 +56,31 @@ def probe(cpu: int = 0, before: str = "") -> dict[str, Any]:
 def test_the_report_is_what_the_kernel_says() -> None:
     found = probe()
     assert (found["scheduling"] == "fifo") == (found["policy"] == os.SCHED_FIFO)
+    assert (found["locked_kb"] > 0) == (not any("mlockall" in note for note in found["notes"]))
     assert found["cpus"] == [0]
     assert found["gc"] is False
     assert isinstance(found["frozen"], int)
     assert found["frozen"] > 1000
 
 
-def test_other_threads_stay_below_the_loop() -> None:
+@pytest.mark.skipif(not permitted(CAN_FIFO), reason="no real-time scheduling to be had here")
+def test_real_time_scheduling_is_taken_where_permitted() -> None:
+    found = probe()
+    assert found["scheduling"] == "fifo"
+    assert not any("FIFO" in note for note in found["notes"])
+
+
+@pytest.mark.skipif(not permitted(CAN_LOCK), reason="memory cannot be locked here")
+def test_memory_is_locked_where_permitted() -> None:
+    found = probe()
+    assert found["locked_kb"] > 0
+    assert not any("mlockall" in note for note in found["notes"])
+
+
+def test_other_threads_stay_just_below_the_loop_where_permitted() -> None:
     started, priority = probe()["other"]
     assert started == os.SCHED_OTHER
-    assert priority in (0, 9)
+    assert priority == (9 if permitted(CAN_FIFO) else 0)
 
 
 def test_a_cpu_that_does_not_exist_is_a_note_and_no_more() -> None:
@@ -65,3 +98,35 @@ def test_without_privileges_it_is_soft_and_says_why() -> None:
     notes = " ".join(found["notes"])
     assert "SCHED_FIFO 10 refused" in notes
     assert "mlockall not tried" in notes
+
+
+CHILD = """
+import os, time
+from onboard.realtime import end_with_parent
+end_with_parent({parent})
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_ends_with_its_parent_however_that_dies() -> None:
+    """The child holds the pipe: its end closes when the child is gone."""
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}])"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code.format(parent="os.getppid()")], stdout=subprocess.PIPE
+    )
+    with parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        parent.send_signal(signal.SIGKILL)
+        ready, _, _ = select.select([parent.stdout], [], [], 20.0)
+        assert ready, "the child outlives its parent"
+        assert parent.stdout.read() == b""
+
+
+def test_a_process_whose_parent_is_gone_already_ends_at_once() -> None:
+    code = CHILD.format(parent="os.getpid()")  # certainly not its parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, b"")

@@ -95,6 +95,49 @@ NONSENSE = {
     "discount of one": ("discount = 0.98", "discount = 1.0", "discount"),
     "physics out of step": ("physics_hz = 1000", "physics_hz = 1020", "physics_hz"),
     "no nominal body": ("[plant.bodies.nominal]", "[plant.bodies.other]", "bodies.nominal"),
+    "stops in degrees": ("position_max_rad = 2.6", "position_max_rad = 149.0", "write radians"),
+    "stops far below": ("position_min_rad = -2.6", "position_min_rad = -12.6", "write radians"),
+    "speed in rpm": ("velocity_max_rad_s = 12.0", "velocity_max_rad_s = 229.0", "write rad/s"),
+    "speed of a passive joint": (
+        "velocity_max_rad_s = 40.0",
+        "velocity_max_rad_s = 201.0",
+        "rad/s",
+    ),
+    "temperature in kelvin": ("temperature_max_c = 70.0", "temperature_max_c = 343.0", "°C"),
+    "temperature below the room's": ("temperature_max_c = 70.0", "temperature_max_c = 29.0", "°C"),
+    "voltage in mV": ("voltage_max_v = 6.0", "voltage_max_v = 6000.0", "voltage_max_v must lie in"),
+    "voltage of no supply": (
+        "voltage_min_v = 3.7",
+        "voltage_min_v = 2.9",
+        "voltage_min_v must lie",
+    ),
+    "current beyond the motor's register": (
+        "current_max_a = 0.8\ntorque_constant_nm_a = 0.370",
+        "current_max_a = 1.8\ntorque_constant_nm_a = 0.2",
+        "at most the 1.75 A of an xl330-m288",
+    ),
+    "a barrier that gives way": (
+        "barrier_stiffness_nm_rad = 2.0",
+        "barrier_stiffness_nm_rad = 0.7",
+        "0.28 Nm must reach effort_max_nm 0.296",
+    ),
+    "operator away for days": (
+        "operator_timeout_s = 3600.0",
+        "operator_timeout_s = 86401.0",
+        "operator_timeout_s must be at most 86400",
+    ),
+    "homing faster than the joint": (
+        "velocity_max_rad_s = 8.0",
+        "velocity_max_rad_s = 12.5",
+        "homing.velocity_max_rad_s must be at most 12",
+    ),
+    "settled at any speed": (
+        "settled_velocity_rad_s = 0.3",
+        "settled_velocity_rad_s = 8.0",
+        "homing.settled_velocity_rad_s",
+    ),
+    "homing for ever": ("timeout_s = 20.0", "timeout_s = 20000.0", "homing.timeout_s"),
+    "unknown reward": ('reward = "swing_up"', 'reward = "swing_down"', "tasks.swing_up: no reward"),
     "no TOML": ("schema = 1", "schema = ", "Invalid value"),
     "nested beyond reason": ("schema = 1", "schema = " + "[" * 10_000, "rig.toml"),
 }
@@ -131,7 +174,9 @@ def test_all_problems_are_told_at_once() -> None:
 def test_a_gear_multiplies_the_effort_that_may_be_allowed() -> None:
     text = edited("gear = 1.0", "gear = 10.0")
     assert "check the units" in refusal(text)
-    parse_robot_spec(text.replace("effort_max_nm = 0.296", "effort_max_nm = 2.96"), "geared.toml")
+    text = text.replace("effort_max_nm = 0.296", "effort_max_nm = 2.96")
+    assert "the barrier cannot hold" in refusal(text)
+    parse_robot_spec(text.replace("nm_rad = 2.0", "nm_rad = 20.0"), "geared.toml")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path) -> None:

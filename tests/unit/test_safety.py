@@ -81,6 +81,18 @@ def test_the_rate_limit_counts_from_what_was_sent(furuta: RobotSpec, rig_port: A
     assert float(safety.applied[0]) == pytest.approx(4 * 0.02 / 0.296, abs=2e-3)
 
 
+def test_coasting_sends_zero_where_the_barrier_would_push(furuta: RobotSpec, rig_port: Any) -> None:
+    safety = connected(furuta, rig_port)
+    beyond = [furuta.joints[0].position_max_rad, 0.0]
+    assert safety.command([0.0], beyond, STILL) & Limited.POSITION
+    assert goal(rig_port) < 0
+    assert safety.coast() is Limited.NONE
+    assert goal(rig_port) == 0
+    assert safety.applied.tolist() == [0.0]
+    sent = Check(furuta.joints[0], xl330.GOAL_CURRENT, goal(rig_port))
+    assert safety.judge(sent) is None
+
+
 def test_after_power_changes_the_last_command_is_zero(furuta: RobotSpec, rig_port: Any) -> None:
     safety = connected(furuta, rig_port)
     safety.command([0.5], STILL, STILL)
@@ -95,6 +107,11 @@ def test_after_power_changes_the_last_command_is_zero(furuta: RobotSpec, rig_por
     [
         (xl330.BUS_WATCHDOG, 3, None),
         (xl330.BUS_WATCHDOG, xl330.WATCHDOG_TRIPPED, Event.MOTOR_SILENT),
+        (xl330.BUS_WATCHDOG, 0, Event.MOTOR_SILENT),
+        (xl330.TORQUE_ENABLE, 1, None),
+        (xl330.TORQUE_ENABLE, 0, Event.MOTOR_SILENT),
+        (xl330.GOAL_CURRENT, 0, None),
+        (xl330.GOAL_CURRENT, 1, Event.MOTOR_SILENT),
         (xl330.HARDWARE_ERROR, 0, None),
         (xl330.HARDWARE_ERROR, 32, Event.MOTOR_FAULT),
         (xl330.PRESENT_VOLTAGE, 37, None),

@@ -1,0 +1,83 @@
+"""Is a new policy so much worse than the committed one that it has to go? Pure.
+
+A robot that learns publishes policies that explore, and an honest one may lose half its return for
+an episode or two. A wrong roll-back stops learning and a late one costs some episodes, so only what
+is far outside that is judged bad, and nothing before the committed policy is known.
+
+The first episode on probation may have begun under the other policy. That dilutes the comparison,
+towards "as good".
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+PROBATION_EPISODES = 2
+"""Fewer would judge luck; many would never end where a new candidate comes every few episodes."""
+KNOWN_EPISODES = 2
+"""Completed by the committed policy before anything is compared with it."""
+RETURN_SHARE = 0.4
+"""Of the committed mean return. Returns of 90, 50, 190 are ordinary while exploring: 0.55."""
+INTERVENTION_RATE_EXCESS = 0.2
+"""Of all steps: the envelope changes one command in five more than under the committed policy."""
+LATE_TICKS_PER_EPISODE = 10.0
+"""Where the committed policy had none. A slow policy is late at nearly every tick, a busy machine
+for a few in a row."""
+
+
+class Verdict(NamedTuple):
+    """Completed episodes, one or the sum of several.
+
+    Attributes:
+        score: return by the task's judge; an early termination forfeits the rest of the episode.
+        steps: actions taken.
+        interventions: policy commands that the envelope changed.
+        late_ticks: ticks that began late or after lost ones.
+        episodes: how many.
+    """
+
+    score: float
+    steps: int
+    interventions: int = 0
+    late_ticks: int = 0
+    episodes: int = 1
+
+    def plus(self, other: Verdict) -> Verdict:
+        """Both together."""
+        return Verdict(
+            score=self.score + other.score,
+            steps=self.steps + other.steps,
+            interventions=self.interventions + other.interventions,
+            late_ticks=self.late_ticks + other.late_ticks,
+            episodes=self.episodes + other.episodes,
+        )
+
+
+NOTHING = Verdict(score=0.0, steps=0, episodes=0)
+
+
+def complaint(candidate: Verdict, committed: Verdict) -> str:
+    """Why ``candidate`` has to go, with numbers; empty if it may stay.
+
+    Args:
+        candidate: all its episodes on probation, at least one.
+        committed: all episodes of the policy it would replace.
+    """
+    if committed.episodes < KNOWN_EPISODES:
+        return ""
+    mean, usual = (each.score / each.episodes for each in (candidate, committed))
+    if mean < RETURN_SHARE * usual:
+        return (
+            f"mean return {mean:.1f} over {candidate.episodes} episodes, "
+            f"below {RETURN_SHARE} of the committed {usual:.1f}"
+        )
+    rate, usual = (each.interventions / max(each.steps, 1) for each in (candidate, committed))
+    if rate > usual + INTERVENTION_RATE_EXCESS:
+        return (
+            f"{rate:.0%} of its commands were limited, more than {INTERVENTION_RATE_EXCESS:.0%} "
+            f"above the committed {usual:.0%}"
+        )
+    late = candidate.late_ticks / candidate.episodes
+    if late > LATE_TICKS_PER_EPISODE and committed.late_ticks == 0:
+        return f"{late:.1f} late ticks per episode; the committed policy had none"
+    return ""
