@@ -36,11 +36,14 @@ class Phase(str, Enum):
 
 @dataclass(frozen=True)
 class SessionConfig:
-    """Episodes of each phase, publishing rhythm and gate."""
+    """Episodes of each phase, publishing rhythm and gate.
+
+    The first final episode may begin before the final policy has reached the robot.
+    """
 
     zero_shot_episodes: int = 2
     episodes: int = 24
-    final_episodes: int = 5
+    final_episodes: int = 6
     publish_every: int = 250
     gate_ratio: float = 0.9
     episode_steps: int = 250
