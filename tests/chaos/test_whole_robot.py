@@ -32,7 +32,7 @@ from protocol.modes import MOVING, Mode
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 ROBOT = Path(__file__).parents[2] / "hw_configs" / "furuta.toml"
 AWAY_S = 30.0
-WATCHDOG_S = 0.06
+WATCHDOG_S = 0.04
 MOVING_NAMES = {mode.name for mode in MOVING}
 
 

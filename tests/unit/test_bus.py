@@ -40,7 +40,7 @@ def test_connecting_sets_every_node_up_and_moves_nothing(bus: Bus, rig_port: Any
     table = servo(rig_port).table
     assert table.get(xl330.OPERATING_MODE) == xl330.CURRENT_MODE
     assert table.get(xl330.RETURN_DELAY) == encoder(rig_port).table.get(xl330.RETURN_DELAY) == 0
-    assert table.get(xl330.BUS_WATCHDOG) == 3
+    assert table.get(xl330.BUS_WATCHDOG) == 2
     assert table.get(xl330.CURRENT_LIMIT) == 800
     assert table.get(xl330.TORQUE_ENABLE) == table.get(xl330.GOAL_CURRENT) == 0
     assert bus.fast
@@ -82,7 +82,7 @@ def test_power_on_after_a_tripped_watchdog_does_not_jump(bus: Bus, rig_port: Any
     (check,) = bus.check_motors(xl330.BUS_WATCHDOG)
     assert check.value == xl330.WATCHDOG_TRIPPED
     bus.power_on()
-    assert servo(rig_port).table.get(xl330.BUS_WATCHDOG) == 3
+    assert servo(rig_port).table.get(xl330.BUS_WATCHDOG) == 2
     assert servo(rig_port).current_a == 0.0
 
 

@@ -371,7 +371,7 @@ def test_supply_and_temperature_are_watched_while_it_runs(
 @pytest.mark.parametrize(
     ("register", "value", "text"),
     [
-        (xl330.BUS_WATCHDOG, 0, "watchdog is 0, not 3"),
+        (xl330.BUS_WATCHDOG, 0, "watchdog is 0, not 2"),
         (xl330.TORQUE_ENABLE, 0, "its torque is off"),
     ],
 )
@@ -385,7 +385,7 @@ def test_a_motor_that_forgot_what_it_was_told_is_noticed_and_told_again(
         running.run(1)
     assert running.mode is Mode.HOLD
     assert text in running.control.reason
-    assert running.motor(xl330.BUS_WATCHDOG) == 3
+    assert running.motor(xl330.BUS_WATCHDOG) == 2
     assert running.motor(xl330.TORQUE_ENABLE) == 1
 
 
@@ -431,7 +431,7 @@ def test_a_stall_that_trips_the_motor_watchdog_is_noticed_and_driven_home(
     assert last["flags"] & Flag.LATE
     running.until(Mode.RECOVER)
     running.until(Mode.RUN)
-    assert running.motor(xl330.BUS_WATCHDOG) == 3
+    assert running.motor(xl330.BUS_WATCHDOG) == 2
 
 
 def test_holds_without_an_episode_between_end_in_idle(running: Bench) -> None:

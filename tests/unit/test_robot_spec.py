@@ -91,7 +91,7 @@ NONSENSE = {
         "read_timeout_s = 0.0101",
         "bus.read_timeout_s",
     ),
-    "watchdog shorter than two ticks": ("watchdog_s = 0.06", "watchdog_s = 0.03", "watchdog_s"),
+    "watchdog shorter than two ticks": ("watchdog_s = 0.04", "watchdog_s = 0.03", "watchdog_s"),
     "discount of one": ("discount = 0.98", "discount = 1.0", "discount"),
     "physics out of step": ("physics_hz = 1000", "physics_hz = 1020", "physics_hz"),
     "no nominal body": ("[plant.bodies.nominal]", "[plant.bodies.other]", "bodies.nominal"),
@@ -164,7 +164,7 @@ def test_no_safety_number_has_a_default(key: str) -> None:
 
 def test_all_problems_are_told_at_once() -> None:
     text = edited("home_rad = [0.0]", "home_rad = []").replace(
-        "watchdog_s = 0.06", "watchdog_s=0.03"
+        "watchdog_s = 0.04", "watchdog_s=0.03"
     )
     told = refusal(text)
     assert "home_rad" in told

@@ -105,7 +105,7 @@ def test_after_power_changes_the_last_command_is_zero(furuta: RobotSpec, rig_por
 @pytest.mark.parametrize(
     ("register", "value", "event"),
     [
-        (xl330.BUS_WATCHDOG, 3, None),
+        (xl330.BUS_WATCHDOG, 2, None),
         (xl330.BUS_WATCHDOG, xl330.WATCHDOG_TRIPPED, Event.MOTOR_SILENT),
         (xl330.BUS_WATCHDOG, 0, Event.MOTOR_SILENT),
         (xl330.TORQUE_ENABLE, 1, None),
