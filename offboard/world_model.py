@@ -1,9 +1,10 @@
 """The world model: a bootstrapped ensemble of Gaussian dynamics networks.
 
 Each member predicts the change of the observation, normalised, with its own variance. Reward and
-termination are the task's own functions; the action history is copied, not learned. Sources: PETS
-(Chua et al. 2018) § 4 for the probabilistic ensemble and its bounded log-variance; MOPO (Yu et al.
-2020) for the disagreement of member means as epistemic uncertainty.
+termination are the task's own functions where it has them, else two more heads of the network; the
+action history is copied, not learned. Sources: PETS (Chua et al. 2018) § 4 for the probabilistic
+ensemble and its bounded log-variance; MBPO (Janner et al. 2019) for a learned reward; MOPO (Yu et
+al. 2020) for the disagreement of member means as epistemic uncertainty.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.func import grad
-from torch.nn.functional import silu, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, silu, softplus
 
+from offboard.columns import Columns
 from offboard.compiled import compiled
 from offboard.parameters import Adam, Space
 from offboard.replay import Batch
-from protocol.observation import Layout
 from protocol.tasks import Judge
 
 
@@ -39,7 +40,11 @@ class ModelConfig:
 
 
 class ModelState(NamedTuple):
-    """Weights (P,), Adam moments and the normaliser: over inputs (O+A,), over changes (D,)."""
+    """Weights (P,), Adam moments and the normaliser.
+
+    Inputs (O+A,); outputs (D,), which are changes of observation and, where it is learned, the
+    reward; bounds of the observation (O,) and of the reward (2,).
+    """
 
     weights: Tensor
     m: Tensor
@@ -47,9 +52,11 @@ class ModelState(NamedTuple):
     step: Tensor
     in_mean: Tensor
     in_std: Tensor
+    out_mean: Tensor
     out_std: Tensor
     low: Tensor
     high: Tensor
+    reward_range: Tensor
 
 
 class Step(NamedTuple):
@@ -62,18 +69,25 @@ class Step(NamedTuple):
 
 
 class WorldModel:
-    """The ensemble for one robot and task; the state is the caller's."""
+    """The ensemble for one observation and task; the state is the caller's.
 
-    def __init__(self, layout: Layout, judge: Judge, config: ModelConfig) -> None:
+    Args:
+        layout: of the observation.
+        judge: the task's reward and termination, in [0, 1]; None if both must be learned.
+        config: size and training.
+    """
+
+    def __init__(self, layout: Columns, judge: Judge | None, config: ModelConfig) -> None:
         self.config = config
         self.action_size = layout.action_size
         self._layout = layout
         self._judge = judge
         history = {column for column, _, _ in layout.history}
-        self._columns = [i for i in range(layout.size) if i not in history]  # D of them
+        self._columns = [i for i in range(layout.size) if i not in history]
         self._circles = _circles(layout)
         K, H = config.members, config.width
-        inputs, outputs = layout.size + layout.action_size, len(self._columns)
+        inputs = layout.size + layout.action_size
+        outputs = len(self._columns) + (judge is None)  # D: a learned reward is the last
         self.space = Space(
             {
                 "model.0.weight": (K, inputs, H),
@@ -86,6 +100,7 @@ class WorldModel:
                 "model.log_var.bias": (K, 1, outputs),
                 "model.max_log_var": (outputs,),
                 "model.min_log_var": (outputs,),
+                **({} if judge else {"model.end.weight": (K, H, 1), "model.end.bias": (K, 1, 1)}),
             }
         )
         self._adam = Adam(config.lr)
@@ -98,7 +113,8 @@ class WorldModel:
         named["model.min_log_var"] = torch.full_like(named["model.min_log_var"], -10.0)
         weights = self.space.flatten(named)
         inputs = torch.cat([data.obs, data.applied], -1)
-        change = (data.following - data.obs)[:, self._columns]
+        wanted = self._outcome(data)
+        known = torch.arange(wanted.shape[1]) < len(self._columns)
         seen = torch.cat([data.obs, data.following])
         margin = 0.1 * (seen.amax(0) - seen.amin(0))
         return ModelState(
@@ -108,23 +124,30 @@ class WorldModel:
             step=torch.zeros(()),
             in_mean=inputs.mean(0),
             in_std=inputs.std(0).clamp_min(1e-3),
-            out_std=change.std(0).clamp_min(1e-4),
+            out_mean=torch.where(known, 0.0, wanted.mean(0)),
+            out_std=wanted.std(0).clamp_min(1e-4),
             low=seen.amin(0) - margin,
             high=seen.amax(0) + margin,
+            reward_range=torch.stack([data.reward.amin(), data.reward.amax()]),
         )
 
     def widen(self, state: ModelState, data: Batch) -> ModelState:
         """The same model, allowed to predict as far as ``data`` reaches."""
         seen = torch.cat([data.obs, data.following])
         low, high = torch.minimum(state.low, seen.amin(0)), torch.maximum(state.high, seen.amax(0))
-        return state._replace(low=low, high=high)
+        least, most = state.reward_range.unbind()
+        reach = torch.stack(
+            [torch.minimum(least, data.reward.amin()), torch.maximum(most, data.reward.amax())]
+        )
+        return state._replace(low=low, high=high, reward_range=reach)
 
     def predict(self, state: ModelState, obs: Tensor, applied: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised change, mean and log-variance.
+        """Normalised outcome (changes, and the reward if it is learned), mean and log-variance.
 
         ``obs`` (B, O) or (K, B, O), ``applied`` likewise → two tensors (K, B, D).
         """
-        return self._forward(self.space.view(state.weights), state, obs, applied)
+        mean, log_var, _ = self._forward(self.space.view(state.weights), state, obs, applied)
+        return mean, log_var
 
     def disagreement(self, state: ModelState, obs: Tensor, applied: Tensor) -> Tensor:
         """Epistemic uncertainty (B,): RMS over changes of the members' standard deviation."""
@@ -135,20 +158,19 @@ class WorldModel:
         self, state: ModelState, obs: Tensor, applied: Tensor, generator: torch.Generator
     ) -> Step:
         """One sampled step of a random member (trajectory sampling TS1 of PETS, § 5)."""
-        mean, log_var = self.predict(state, obs, applied)  # (K, B, D)
+        named = self.space.view(state.weights)
+        mean, log_var, end = self._forward(named, state, obs, applied)  # (K, B, D)
         B = obs.shape[0]
         member = torch.randint(self.config.members, (B,), generator=generator)
         pick = (member, torch.arange(B))
         noise = torch.randn(mean.shape[1:], generator=generator)
         sampled = mean[pick] + (0.5 * log_var[pick]).exp() * noise
-        following = self._next(state, obs, applied, sampled)
-        return self._judged(obs, applied, following, _spread(mean))
+        return self._step(state, obs, applied, sampled, end.mean(0), _spread(mean))
 
     def expect(self, state: ModelState, obs: Tensor, applied: Tensor) -> Step:
         """One step of the ensemble's mean: no sampling, for planning and relabelling."""
-        mean, _ = self.predict(state, obs, applied)
-        following = self._next(state, obs, applied, mean.mean(0))
-        return self._judged(obs, applied, following, _spread(mean))
+        mean, _, end = self._forward(self.space.view(state.weights), state, obs, applied)
+        return self._step(state, obs, applied, mean.mean(0), end.mean(0), _spread(mean))
 
     def relabel(self, state: ModelState, data: Batch) -> tuple[Batch, Tensor]:
         """``data`` as the present model would have it happen, and its disagreement (N,)."""
@@ -167,7 +189,18 @@ class WorldModel:
     def squared_error(self, state: ModelState, data: Batch) -> Tensor:
         """Squared one-step error of the mean, summed over normalised changes: (N,)."""
         mean, _ = self.predict(state, data.obs, data.applied)
-        return ((mean.mean(0) - self._change(state, data)) ** 2).sum(-1)
+        error = (mean.mean(0) - self._wanted(state, data)) ** 2
+        return error[:, : len(self._columns)].sum(-1)
+
+    def reward_nmse(self, state: ModelState, data: Batch) -> float:
+        """Mean squared error of the reward of :meth:`expect` over the reward's source variance.
+
+        The source's range stands for its spread where the task's own function is used.
+        """
+        error = (self.expect(state, data.obs, data.applied).reward - data.reward) ** 2
+        least, most = state.reward_range.unbind()
+        spread = state.out_std[-1] if self._judge is None else 0.25 * (most - least)
+        return float(error.mean() / spread.clamp_min(1e-4) ** 2)
 
     def fit(
         self,
@@ -198,23 +231,27 @@ class WorldModel:
         return best
 
     def _update(self, state: ModelState, batch: Batch) -> ModelState:
-        change = self._change(state, batch)
-        gradient = grad(self._loss)(state.weights, state, batch, change)
+        wanted = self._wanted(state, batch)
+        gradient = grad(self._loss)(state.weights, state, batch, wanted)
         t = state.step + 1.0
         weights, m, v = self._adam.step(state.weights, gradient, state.m, state.v, t)
         return state._replace(weights=weights, m=m, v=v, step=t)
 
-    def _loss(self, weights: Tensor, state: ModelState, batch: Batch, change: Tensor) -> Tensor:
+    def _loss(self, weights: Tensor, state: ModelState, batch: Batch, wanted: Tensor) -> Tensor:
         """Gaussian negative log-likelihood with learned variance bounds. Source: PETS, eq. 1."""
         named = self.space.view(weights)
-        mean, log_var = self._forward(named, state, batch.obs, batch.applied)
-        nll = ((mean - change) ** 2 * (-log_var).exp() + log_var).mean((1, 2)).sum()
+        mean, log_var, end = self._forward(named, state, batch.obs, batch.applied)
+        nll = ((mean - wanted) ** 2 * (-log_var).exp() + log_var).mean((1, 2)).sum()
+        if self._judge is None:
+            ended = batch.terminated.expand(end.shape)
+            nll = nll + binary_cross_entropy_with_logits(end, ended)
         bounds = 0.01 * (named["model.max_log_var"] - named["model.min_log_var"]).sum()
         return nll + bounds + self.config.weight_decay * (weights**2).sum()
 
     def _forward(
         self, p: dict[str, Tensor], state: ModelState, obs: Tensor, applied: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and log-variance, each (K, B, D), and the logit of an ending (K, B)."""
         x = (torch.cat([obs, applied], -1) - state.in_mean) / state.in_std
         if x.dim() == 2:
             x = x.expand(self.config.members, -1, -1)
@@ -224,17 +261,23 @@ class WorldModel:
         raw = x @ p["model.log_var.weight"] + p["model.log_var.bias"]
         high, low = p["model.max_log_var"], p["model.min_log_var"]
         raw = high - softplus(high - raw)
-        return mean, low + softplus(raw - low)
+        end = mean[..., 0] * 0.0
+        if self._judge is None:
+            end = (x @ p["model.end.weight"] + p["model.end.bias"])[..., 0]
+        return mean, low + softplus(raw - low), end
 
-    def _change(self, state: ModelState, data: Batch) -> Tensor:
-        return (data.following - data.obs)[..., self._columns] / state.out_std
+    def _outcome(self, data: Batch) -> Tensor:
+        """What is predicted, in its own units: (…, N, D)."""
+        change = (data.following - data.obs)[..., self._columns]
+        return change if self._judge else torch.cat([change, data.reward[..., None]], -1)
+
+    def _wanted(self, state: ModelState, data: Batch) -> Tensor:
+        return (self._outcome(data) - state.out_mean) / state.out_std
 
     def _next(self, state: ModelState, obs: Tensor, applied: Tensor, change: Tensor) -> Tensor:
-        """Normalised change (…, B, D) → observation (…, B, O) that could have been measured."""
-        lead = change.shape[:-2]
-        obs, applied = obs.expand(*lead, *obs.shape), applied.expand(*lead, *applied.shape)
+        """Change (B, ·) in observation units → observation (B, O) that could have been measured."""
         following = obs.clone()
-        following[..., self._columns] += change * state.out_std
+        following[..., self._columns] += change
         following = following.clamp(state.low, state.high)
         for cos, sin in self._circles:
             radius = torch.hypot(following[..., cos], following[..., sin]).clamp_min(1e-6)
@@ -243,9 +286,18 @@ class WorldModel:
         shifted: Tensor = self._layout.shift_history(obs, applied, following)
         return shifted
 
-    def _judged(self, obs: Tensor, applied: Tensor, following: Tensor, spread: Tensor) -> Step:
-        outcome = self._judge(obs, applied, following)
-        return Step(following, outcome.reward.clamp(0.0, 1.0), outcome.terminated, spread)
+    def _step(
+        self, state: ModelState, obs: Tensor, applied: Tensor, outcome: Tensor, end: Tensor,
+        spread: Tensor,
+    ) -> Step:  # fmt: skip
+        """From a normalised outcome (B, D) and the logit of an ending (B,) to a step."""
+        outcome = outcome * state.out_std + state.out_mean
+        following = self._next(state, obs, applied, outcome[:, : len(self._columns)])
+        if self._judge is None:
+            least, most = state.reward_range.unbind()
+            return Step(following, outcome[:, -1].clamp(least, most), (end > 0.0).float(), spread)
+        judged = self._judge(obs, applied, following)
+        return Step(following, judged.reward.clamp(0.0, 1.0), judged.terminated, spread)
 
 
 def _spread(mean: Tensor) -> Tensor:
@@ -253,11 +305,11 @@ def _spread(mean: Tensor) -> Tensor:
     return mean.var(0, unbiased=False).mean(-1).sqrt()
 
 
-def _circles(layout: Layout) -> list[tuple[int, int]]:
+def _circles(layout: Columns) -> list[tuple[int, int]]:
     """Columns (cos, sin) of one joint: predictions are put back on the unit circle."""
     pairs = []
     for column, label in enumerate(layout.labels):
         kind, _, joint = label.partition(":")
         if kind == "cos" and f"sin:{joint}" in layout.labels:
-            pairs.append((column, layout.column(f"sin:{joint}")))
+            pairs.append((column, layout.labels.index(f"sin:{joint}")))
     return pairs

@@ -8,6 +8,7 @@ import pytest
 import torch
 from made_learning import JUDGE, LAYOUT, SMALL_MODEL, linear_transitions
 
+from offboard.columns import Unnamed
 from offboard.replay import Batch
 from offboard.world_model import ModelState, WorldModel
 
@@ -236,3 +237,20 @@ def test_imagined_steps_are_as_noisy_as_the_model_believes(model: WorldModel) ->
     moved = model.imagine(state, obs, applied, generator(0)).following[:, speed]
     believed = (0.5 * log_var[0, 0]).exp() * state.out_std
     assert float(moved.std()) == pytest.approx(float(believed[LEARNED.index(speed)]), rel=0.05)
+
+
+def test_a_reward_and_an_ending_without_a_judge_are_learned(eager: None) -> None:
+    """A walk on a line: the reward is where one is, and beyond 1.5 it is over."""
+    noise = torch.Generator().manual_seed(3)
+    obs = 4.0 * torch.rand(2_000, 1, generator=noise) - 2.0
+    applied = 2.0 * torch.rand(2_000, 1, generator=noise) - 1.0
+    following = obs + 0.5 * applied
+    ended = (following[:, 0].abs() > 1.5).float()
+    data = Batch(obs, applied, 10.0 * following[:, 0] - 3.0, following, ended)
+    model = WorldModel(Unnamed(1, 1), None, SMALL_MODEL)
+    state = model.fit(model.initial(data, seed=0), data, 800, generator(0))
+    step = model.expect(state, obs, applied)
+    assert model.nmse(state, data) < 0.01
+    assert model.reward_nmse(state, data) < 0.01
+    assert float((step.terminated == ended).float().mean()) > 0.95
+    assert step.reward.min() >= data.reward.min()
