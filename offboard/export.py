@@ -1,7 +1,8 @@
-"""From an actor to a policy bundle: one static ONNX graph whose weights are inputs.
+"""From a policy to a bundle: one static ONNX graph whose weights are inputs.
 
-The graph is exported once per architecture; an update is a new weight file. Facts behind choices
-(opset 18, no external data, stripped metadata): RUNTIME.md, "Inference 5".
+The graph is exported once per architecture, be it an actor or a planner; an update is a new weight
+file. Facts behind choices (opset 18, no external data, stripped metadata): RUNTIME.md, "Inference
+5".
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from offboard.networks import act
-from offboard.parameters import Space
+from offboard.architecture import Architecture
+from offboard.networks import Named
 from protocol.bundle import (
     ACTION_OUTPUT,
     NOISE_INPUT,
@@ -61,40 +62,38 @@ class Bundle:
     weights: bytes
 
 
-class _Policy(torch.nn.Module):
-    """``act`` behind a normaliser, as a module whose every tensor is an argument."""
+class _Module(torch.nn.Module):
+    """An architecture as a module whose every tensor is an argument."""
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self._names = names
+        self._architecture = architecture
 
     def forward(self, obs: Tensor, noise: Tensor, *weights: Tensor) -> Tensor:
-        named = dict(zip(self._names, weights, strict=True))
-        return act(named, (obs - named["obs_mean"]) / named["obs_std"], noise)
+        named = dict(zip(self._architecture.space.shapes, weights, strict=True))
+        return self._architecture.act(named, obs, noise)
 
 
 class Exporter:
-    """Exports actors of one architecture for one robot and task.
+    """Exports policies of one architecture for one robot and task.
 
     Construction exports the graph (seconds); :meth:`bundle` takes milliseconds.
     """
 
-    def __init__(self, spec: RobotSpec, task: str, space: Space) -> None:
-        self._spec, self._task, self._space = spec, task, space
+    def __init__(self, spec: RobotSpec, task: str, architecture: Architecture) -> None:
+        self._spec, self._task, self._space = spec, task, architecture.space
         self._layout = Layout(spec)
-        self._shapes = {**space.shapes, "obs_mean": (1, self._layout.size)}
-        self._shapes["obs_std"] = self._shapes["obs_mean"]
-        self._module = _Policy(list(self._shapes))
+        self._module = _Module(architecture)
         self.graph = self._export()
         self._session = ort.InferenceSession(
             self.graph, _session_options(), providers=["CPUExecutionProvider"]
         )
 
-    def bundle(self, actor: Tensor, seen: Tensor, origin: Origin) -> Bundle:
-        """A bundle of ``actor`` (P,), proved equal to torch before it leaves.
+    def bundle(self, policy: Tensor, seen: Tensor, origin: Origin) -> Bundle:
+        """A bundle of ``policy`` (P,), proved equal to torch before it leaves.
 
         Args:
-            actor: flat actor parameters.
+            policy: flat parameters, see :class:`~offboard.architecture.Architecture`.
             seen: (N, O) observations the policy meets; golden vectors and parity samples are
                 drawn from them and from far outside them.
             origin: for the manifest.
@@ -102,8 +101,8 @@ class Exporter:
         Raises:
             BundleError: weights not finite, or ONNX Runtime disagrees with torch.
         """
-        weights = self._weights(actor)
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
+        weights = {name: part.contiguous() for name, part in self._space.view(policy).items()}
+        if not bool(torch.isfinite(policy).all()):
             raise BundleError(f"version {origin.version}: weights are not finite; not published")
         obs, noise, action = self._parity(weights, seen, origin.version)
         data = safetensors.torch.save(weights)
@@ -128,17 +127,8 @@ class Exporter:
         )
         return Bundle(manifest, self.graph, data)
 
-    def _weights(self, actor: Tensor) -> dict[str, Tensor]:
-        """Named tensors of the graph's inputs. The layout's scales already normalise the
-        observation, so the graph's normaliser is the identity, there for weights that need it.
-        """
-        named = {name: tensor.contiguous() for name, tensor in self._space.view(actor).items()}
-        named["obs_mean"] = torch.zeros(self._shapes["obs_mean"])
-        named["obs_std"] = torch.ones(self._shapes["obs_std"])
-        return named
-
     def _parity(
-        self, weights: dict[str, Tensor], seen: Tensor, version: int
+        self, weights: Named, seen: Tensor, version: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Inputs and torch's outputs, after ONNX Runtime gave the same: (N, O), (N, A), (N, A)."""
         generator = torch.Generator().manual_seed(version)
@@ -172,9 +162,9 @@ class Exporter:
         example = (
             torch.zeros(1, self._layout.size),
             torch.zeros(1, self._layout.action_size),
-            *(torch.ones(shape) for shape in self._shapes.values()),
+            *(torch.ones(shape) for shape in self._space.shapes.values()),
         )
-        program = _quietly_export(self._module, example, [OBS_INPUT, NOISE_INPUT, *self._shapes])
+        program = _quietly_export(self._module, example, [OBS_INPUT, NOISE_INPUT, *self._space.shapes])
         model = _stripped(program.model_proto)
         onnx.checker.check_model(model, full_check=True)
         foreign = {node.op_type for node in model.graph.node} - OPERATORS

@@ -244,7 +244,7 @@ class WorldModel:
         nll = ((mean - wanted) ** 2 * (-log_var).exp() + log_var).mean((1, 2)).sum()
         if self._judge is None:
             ended = batch.terminated.expand(end.shape)
-            nll = nll + binary_cross_entropy_with_logits(end, ended)
+            nll = nll + self.config.members * binary_cross_entropy_with_logits(end, ended)
         bounds = 0.01 * (named["model.max_log_var"] - named["model.min_log_var"]).sum()
         return nll + bounds + self.config.weight_decay * (weights**2).sum()
 

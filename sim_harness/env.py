@@ -15,6 +15,7 @@ from protocol.observation import Observer
 from protocol.robot_spec import RobotSpec, load_robot_spec
 from protocol.tasks import judge_for
 from protocol.xl330 import AMPERE_PER_COUNT
+from sim_harness.gap import stretched
 from sim_harness.model import compile_model
 from sim_harness.plant import Plant
 
@@ -30,11 +31,24 @@ class RigEnv(gymnasium.Env[FloatArray, FloatArray]):
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
-    def __init__(self, robot: str | Path, task: str, body: str = "nominal") -> None:
-        """Load a robot. Raises ConfigError if its file, MJCF, ``task`` or ``body`` is wrong."""
+    def __init__(
+        self, robot: str | Path, task: str, body: str = "nominal", gap: float = 1.0
+    ) -> None:
+        """Load a robot.
+
+        Args:
+            robot: hw_configs/NAME.toml.
+            task: one of its tasks.
+            body: one of its simulated bodies.
+            gap: how much of the way from the nominal body to ``body``, at least 0. 1 is ``body``
+                itself; above 1 every difference is exaggerated (:func:`sim_harness.gap.stretched`).
+
+        Raises:
+            ConfigError: the file, its MJCF, ``task``, ``body`` or ``gap`` is wrong.
+        """
         path = Path(robot)
         spec = load_robot_spec(path)
-        parameters = spec.body(body)
+        parameters = stretched(spec.body("nominal"), spec.body(body), gap)
         model = compile_model(spec, parameters, path.parent)
         self._plant = Plant(spec, parameters, model, seed=0)
         self._observer = Observer(spec)

@@ -252,5 +252,6 @@ def test_a_reward_and_an_ending_without_a_judge_are_learned(eager: None) -> None
     step = model.expect(state, obs, applied)
     assert model.nmse(state, data) < 0.01
     assert model.reward_nmse(state, data) < 0.01
-    assert float((step.terminated == ended).float().mean()) > 0.95
+    guess = 1.0 - float(ended.mean())  # that it never ends
+    assert float((step.terminated == ended).float().mean()) > guess + 0.1
     assert step.reward.min() >= data.reward.min()
