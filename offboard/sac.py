@@ -22,10 +22,15 @@ from protocol.errors import ConfigError
 
 @dataclass(frozen=True)
 class SacConfig:
-    """Recipe of LEARNING.md § 5.2 for the Furuta rig."""
+    """Recipe of LEARNING.md § 5.2 for the Furuta rig.
+
+    With ``target_subset`` M the target is the minimum of M random critics and the actor follows
+    the mean of all (REDQ, Chen et al. 2021, algorithm 1); without it both take the minimum of all.
+    """
 
     width: int = 64
     critics: int = 2
+    target_subset: int | None = None
     batch: int = 128
     lr: float = 1e-3
     tau: float = 0.01
@@ -48,6 +53,13 @@ class SacState(NamedTuple):
     alpha_m: Tensor
     alpha_v: Tensor
     step: Tensor
+
+
+class Noise(NamedTuple):
+    """What an update draws: unit normals (2, B, A) and the critics of its target (M,)."""
+
+    action: Tensor
+    critics: Tensor
 
 
 class SacLoss(NamedTuple):
@@ -106,15 +118,19 @@ class Sac:
             step=torch.zeros(()),
         )
 
-    def noise(self, generator: torch.Generator) -> Tensor:
-        """(2, B, A) unit normals: one set for the target's action, one for the actor's."""
-        return torch.randn((2, self.config.batch, self.action_size), generator=generator)
+    def noise(self, generator: torch.Generator) -> Noise:
+        """One set of normals for the target's action, one for the actor's, and a set of critics."""
+        action = torch.randn((2, self.config.batch, self.action_size), generator=generator)
+        E, M = self.config.critics, self.config.target_subset
+        if M is None:
+            return Noise(action, torch.arange(E))
+        return Noise(action, torch.randperm(E, generator=generator)[:M])
 
-    def _update(self, s: SacState, batch: Batch, noise: Tensor) -> tuple[SacState, SacLoss]:
+    def _update(self, s: SacState, batch: Batch, noise: Noise) -> tuple[SacState, SacLoss]:
         """One gradient step on critic, actor and temperature, then Polyak averaging."""
         t = s.step + 1.0
         alpha = s.log_alpha.exp()
-        target = self._td_target(s, batch, noise[0], alpha)
+        target = self._td_target(s, batch, noise, alpha)
         g_critic, (critic_loss, q) = grad_and_value(self._critic_loss, has_aux=True)(
             s.critic, batch, target
         )
@@ -122,7 +138,7 @@ class Sac:
             s.critic, g_critic, s.critic_m, s.critic_v, t
         )
         g_actor, (actor_loss, log_prob) = grad_and_value(self._actor_loss, has_aux=True)(
-            s.actor, new_critic, batch.obs, noise[1], alpha
+            s.actor, new_critic, batch.obs, noise.action[1], alpha
         )
         new_actor, actor_m, actor_v = self._adam.step(s.actor, g_actor, s.actor_m, s.actor_v, t)
         # d/d(log α) of -α·(log π + H̄): Haarnoja et al. eq. 18
@@ -141,12 +157,14 @@ class Sac:
     def _log_alpha_min(self) -> float:
         return float(torch.tensor(self.config.alpha_min).log())
 
-    def _td_target(self, s: SacState, batch: Batch, noise: Tensor, alpha: Tensor) -> Tensor:
-        """(B,) soft Bellman target, eq. 5: minimum over the critic ensemble."""
+    def _td_target(self, s: SacState, batch: Batch, noise: Noise, alpha: Tensor) -> Tensor:
+        """(B,) soft Bellman target, eq. 5: minimum over the critics of ``noise``."""
         p = self.actor_space.view(s.actor)
-        action, log_prob = act_with_log_prob(p, batch.following, noise)
-        q = critic(self.critic_space.view(s.target), batch.following, action).amin(0)
-        soft = q - alpha * log_prob
+        action, log_prob = act_with_log_prob(p, batch.following, noise.action[0])
+        q = critic(self.critic_space.view(s.target), batch.following, action)  # (E, B)
+        if self.config.target_subset is not None:
+            q = q.index_select(0, noise.critics)
+        soft = q.amin(0) - alpha * log_prob
         return batch.reward + self._discount * (1.0 - batch.terminated) * soft
 
     def _critic_loss(self, flat: Tensor, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,6 +176,7 @@ class Sac:
         self, flat: Tensor, critic_flat: Tensor, obs: Tensor, noise: Tensor, alpha: Tensor
     ) -> tuple[Tensor, Tensor]:
         action, log_prob = act_with_log_prob(self.actor_space.view(flat), obs, noise)
-        q = critic(self.critic_space.view(critic_flat), obs, action).amin(0)
-        loss = (alpha * log_prob - q).mean()
+        q = critic(self.critic_space.view(critic_flat), obs, action)
+        value = q.amin(0) if self.config.target_subset is None else q.mean(0)
+        loss = (alpha * log_prob - value).mean()
         return loss, log_prob

@@ -12,7 +12,7 @@ from torch import Tensor
 from offboard.compiled import can_compile
 from offboard.networks import LOG_STD_MAX, LOG_STD_MIN, act, act_with_log_prob, critic
 from offboard.replay import Batch
-from offboard.sac import Sac, SacConfig, SacState
+from offboard.sac import Noise, Sac, SacConfig, SacState
 from protocol.errors import ConfigError
 
 O, A, B, DISCOUNT = 2, 1, 4, 0.9
@@ -45,7 +45,7 @@ def constant(sac: Sac, values: list[float]) -> SacState:
 
 LOG_STD = 0.5 * (LOG_STD_MIN + LOG_STD_MAX)
 LOG_PROB_AT_MEAN = -LOG_STD - 0.5 * math.log(2.0 * math.pi)
-QUIET = torch.zeros(2, B, A)
+QUIET = Noise(torch.zeros(2, B, A), torch.arange(2))
 
 
 def test_the_target_is_reward_plus_the_least_soft_value_unless_the_episode_ended() -> None:
@@ -126,10 +126,23 @@ def test_an_update_equals_a_plain_second_writing() -> None:
     state = sac.initial(seed=1)._replace(target=sac.initial(seed=2).critic)
     noise = sac.noise(torch.Generator().manual_seed(4))
     ours, _ = sac.update(state, batch, noise)
-    theirs = second_writing(sac, state, batch, noise)
+    theirs = second_writing(sac, state, batch, noise.action)
     for name in ("actor", "critic", "target", "log_alpha"):
         torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), msg=name)
     assert float(ours.step) == 1.0
+
+
+def test_a_random_subset_of_critics_makes_the_target_and_all_lead_the_actor() -> None:
+    sac = make(critics=3, target_subset=2)
+    values = [1.0, 2.0, 6.0]
+    noise = Noise(torch.zeros(2, B, A), torch.tensor([1, 2]))
+    batch = random_batch(0)._replace(reward=torch.zeros(B), terminated=torch.zeros(B))
+    _, loss = sac.update(constant(sac, values), batch, noise)
+    soft = 2.0 - sac.config.alpha_start * LOG_PROB_AT_MEAN  # the least of the two that were drawn
+    wanted = sum((value - DISCOUNT * soft) ** 2 for value in values)
+    assert float(loss.critic) == pytest.approx(wanted, rel=1e-4)
+    drawn = sac.noise(torch.Generator().manual_seed(0)).critics
+    assert drawn.unique().numel() == 2
 
 
 def updated(sac: Sac, times: int) -> SacState:
