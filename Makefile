@@ -14,7 +14,7 @@ SERVER_ONLY := $(addprefix --ignore=,tests/unit/server tests/property/server tes
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-robot check lint type imports clean
+.PHONY: help install demo bench-transfer test test-robot check lint type imports clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,12 @@ $(READY): requirements/*.txt pyproject.toml
 
 demo: $(READY)  ## the whole loop on this machine: source task to weights swapped on a moving robot
 	$(BIN)/wombet-offboard demo --robot $(ROBOT) --out $(OUT) --seed $(SEED)
+
+bench-transfer: OUT := runs/bench
+bench-transfer: $(READY)  ## learning methods against each other, resumable; FULL=1 for every pair, PAIRS=, METHODS=, SEEDS= for a part
+	$(BIN)/python -m pip install --quiet -c requirements/constraints.txt -r requirements/bench.txt
+	$(BIN)/wombet-offboard bench --out $(OUT) $(if $(FULL),--select.full) $(if $(PAIRS),--select.pairs $(PAIRS)) \
+		$(if $(METHODS),--select.methods $(METHODS)) $(if $(SEEDS),--select.seeds $(SEEDS))
 
 test: $(READY)  ## the whole test suite; what runs in real time has the machine to itself
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests $(addprefix --ignore=,$(REAL_TIME))

@@ -1,7 +1,8 @@
 """Online fine-tuning in the target task: adapt the model, relabel what is old, learn from both.
 
 One object for the live server and for lock-step experiments; it knows nothing of robots or sockets.
-Recipe: LEARNING.md § 5.3 ("relabel"), which reached 90 % of the expert in 2,000-2,500 target steps.
+Recipe: LEARNING.md § 5.3 ("relabel"), which reached 90 % of the expert in 2,000-2,500 target steps,
+behind the switch of ``offboard/switch.py``: once there is evidence the prior may be let go.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from offboard.mismatch import Mismatch, measure
 from offboard.replay import Batch, Replay, join
 from offboard.run_dir import entry, pack, unpack
 from offboard.sac import Sac, SacState
 from offboard.sampling import SamplingConfig, offline_fraction
+from offboard.switch import Course, SwitchConfig, decide
 from offboard.world_model import ModelState, WorldModel
 
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """Budgets per target transition, and what of the relabelled data is dropped."""
+    """Budgets per target transition, and what of the relabelled data is dropped.
+
+    ``course`` None lets the switch decide at the first adaptation.
+    """
 
     updates_per_step: int = 4
     warmup_steps: int = 250
@@ -29,14 +35,17 @@ class FinetuneConfig:
     adapt_steps: int = 300
     drop_uncertain: float = 0.2
     capacity: int = 200_000
+    course: Course | None = None
     sampling: SamplingConfig = SamplingConfig()  # noqa: RUF009
+    switch: SwitchConfig = SwitchConfig()  # noqa: RUF009
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What the learner knows about the target so far; one row of its log.
 
-    ``nmse`` is None until the adapted model was judged on target data.
+    ``nmse`` is None until the adapted model was judged on target data, ``mismatch`` and ``course``
+    until the first adaptation.
     """
 
     online: int
@@ -44,6 +53,8 @@ class Evidence:
     offline_fraction: float
     relabelled: int
     updates: int
+    mismatch: Mismatch | None
+    course: Course | None
 
 
 class Learner:
@@ -57,7 +68,9 @@ class Learner:
         prior: prior transitions (source replay and kept generated ones), relabelled as the model
             learns the target.
         config: budgets.
-        seed: of minibatches and noise.
+        seed: of minibatches, noise and fresh networks.
+        random_reward: mean reward per step of random actions in the source; -inf never gives the
+            source policy up.
     """
 
     def __init__(
@@ -69,16 +82,25 @@ class Learner:
         prior: Batch,
         config: FinetuneConfig,
         seed: int,
+        random_reward: float = -math.inf,
     ) -> None:
         self.state = sac_state
         self.model_state = model_state
         self.online = Replay(prior.obs.shape[1], prior.applied.shape[1], config.capacity)
         self._sac = sac
         self._model = model
+        self._source_state = model_state
+        self._random_reward = random_reward
+        self._seed = seed
+        self._mismatch: Mismatch | None = None
+        self._course = config.course
         self._prior = prior
         self._relabelled = prior
         self._config = config
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(seed)  # of SAC alone: what the model does
+        self._model_generator = torch.Generator().manual_seed(
+            seed
+        )  # leaves plain updates as they are
         self._nmse: float | None = None
         self._updates = 0
         self._adapted_at = 0
@@ -87,7 +109,13 @@ class Learner:
     def evidence(self) -> Evidence:
         """The learner's present view of the target."""
         return Evidence(
-            self.online.added, self._nmse, self._fraction(), self._relabelled.size, self._updates
+            self.online.added,
+            self._nmse,
+            self._fraction(),
+            self._relabelled.size,
+            self._updates,
+            self._mismatch,
+            self._course,
         )
 
     def observe(self, transitions: Batch) -> None:
@@ -111,7 +139,8 @@ class Learner:
     def tensors(self) -> dict[str, Tensor]:
         """A checkpoint of what was learned; the experience itself lies in the episode store."""
         nmse = math.nan if self._nmse is None else self._nmse
-        counts = [self._updates, self._adapted_at, nmse]
+        course = -1 if self._course is None else list(Course).index(self._course)
+        counts = [self._updates, self._adapted_at, nmse, course]
         return {
             **pack("sac", self.state),
             **pack("model", self.model_state),
@@ -122,27 +151,51 @@ class Learner:
         """Take up a checkpoint. Raises StoreError if it is not one."""
         self.state = unpack("sac", SacState, tensors)
         self.model_state = unpack("model", ModelState, tensors)
-        updates, adapted_at, nmse = entry(tensors, "counts").tolist()
+        updates, adapted_at, nmse, course = entry(tensors, "counts").tolist()
         self._updates, self._adapted_at = int(updates), int(adapted_at)
         self._nmse = None if math.isnan(nmse) else nmse
+        self._course = None if course < 0 else list(Course)[int(course)]
         self._relabel()
 
     @property
     def due_for_adaptation(self) -> bool:
-        """Whether enough target data arrived since the ensemble was last adapted."""
+        """Whether enough target data arrived since the ensemble was last adapted.
+
+        A learner told to go without the prior from the start needs no model.
+        """
+        if self._config.course in (Course.FINETUNE, Course.SCRATCH):
+            return False
         return self.online.added - self._adapted_at >= self._config.adapt_every
 
     def adapt(self) -> None:
         """Fine-tune the ensemble on target data, then relabel the prior with it."""
         target = self.online.all()
+        before = self.model_state
         self.model_state = self._model.fit(
             self._model.widen(self.model_state, target),
             target,
             self._config.adapt_steps,
-            self._generator,
+            self._model_generator,
         )
         self._adapted_at = self.online.added
+        if self._mismatch is None:
+            self._take_course(before, target)
         self._relabel()
+
+    def _take_course(self, before: ModelState, target: Batch) -> None:
+        """Measure source against target and decide, once: support grows by itself with data.
+
+        ``before`` never saw the target, so all of it is held-out data for it.
+        """
+        self._mismatch = measure(
+            self._model, before, self.model_state, self._prior, target, self._model_generator
+        )
+        if self._course is not None:
+            return
+        reward = float(target.reward.mean())
+        self._course = decide(self._mismatch, reward, self._random_reward, self._config.switch)
+        if self._course is Course.SCRATCH:
+            self.state = self._sac.initial(self._seed)
 
     @property
     def updates_owed(self) -> int:
@@ -174,6 +227,6 @@ class Learner:
         return join((self._relabelled.take(index), fresh))
 
     def _fraction(self) -> float:
-        if self._nmse is None:
+        if self._nmse is None or self._course is not Course.RELABEL:
             return 0.0  # no trust without evidence
         return offline_fraction(self.online.added, self._nmse, self._config.sampling)

@@ -1,0 +1,1 @@
+"""The transfer benchmark: method × pair × seed, its scores and its report."""

@@ -1,0 +1,143 @@
+"""The bars of the benchmark, each with its figure and whether it is met.
+
+``met`` is None where nothing that would decide it has run. An infinite figure reads null: ours did
+not get there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from offboard.bench.outcome import Grid
+from offboard.bench.switching import FINE_TUNED, OURS, SCRATCH
+
+Json = dict[str, Any]
+
+HOPELESS = ("cheetah_inverted",)
+"""Pairs where letting go is the right answer: nothing can halve the steps of SAC from scratch."""
+
+LETTING_GO = (*HOPELESS, "furuta_gap_4")
+
+FLAGSHIP, FLAGSHIP_LOCK_STEP = "furuta_live", "furuta"
+"""The flagship in the real-time loop, and the same pair in lock-step simulation."""
+
+
+def bars(document: Json, grid: Grid, sac: Sequence[str]) -> Json:
+    """Every bar that data below one output directory can decide.
+
+    Args:
+        document: the rest of ``transfer.json``.
+        grid: the curves it was made from.
+        sac: methods that count as SAC from scratch.
+    """
+    return {
+        "steps_against_sac": _against_sac(grid, sac),
+        "auc_against_ft": _against_ft(document["versus_ft"]),
+        "flagship": _flagship(grid, FLAGSHIP),
+        "flagship_lock_step": _flagship(grid, FLAGSHIP_LOCK_STEP),
+        "letting_go": _letting_go(grid),
+        "gate_agreement": _at_least(0.8, document["gate"]["agreement"]),
+        "spearman_source": _spearman(document["uncertainty"]),
+        "coverage": _coverage(document["uncertainty"]),
+        **_speed(document["speed"] or {}),
+    }
+
+
+def _bar(wanted: str, figure: Any, met: bool | None, **more: Any) -> Json:
+    return {"wanted": wanted, "figure": figure, "met": met, **more}
+
+
+def _at_least(least: float, figure: float | None) -> Json:
+    return _bar(f"≥ {least:g}", figure, None if figure is None else figure >= least)
+
+
+def _all(verdicts: Iterable[bool]) -> bool | None:
+    """Whether all hold; None if there are none."""
+    found = list(verdicts)
+    return all(found) if found else None
+
+
+def _against_sac(grid: Grid, sac: Sequence[str]) -> Json:
+    """Ours over SAC's steps to the threshold, on every pair where SAC gets there."""
+    ratios = {}
+    for (pair, method), ours in grid.items():
+        theirs = min((grid[pair, m].steps_iqm for m in sac if (pair, m) in grid), default=math.inf)
+        if method == OURS and 0.0 < theirs < math.inf:
+            ratios[pair] = ours.steps_iqm / theirs
+    counted = [ratio for pair, ratio in ratios.items() if pair not in HOPELESS]
+    return _bar(
+        "≤ 0.5 on every pair that SAC learns, the hopeless one aside",
+        ratios,
+        _all(ratio <= 0.5 for ratio in counted),
+        goal="≤ 0.25",
+        goal_met=_all(ratio <= 0.25 for ratio in counted),
+    )
+
+
+def _against_ft(versus_ft: Json) -> Json:
+    """Better where the difference's interval lies above zero, worse below 95 % of its area."""
+    better = [pair for pair, v in versus_ft.items() if (v["difference_ci95"] or (0.0,))[0] > 0.0]
+    worse = [pair for pair, v in versus_ft.items() if _much_worse(v)]
+    return _bar(
+        "better on half of the pairs or more, worse by more than 5 % on none",
+        {"pairs": len(versus_ft), "better": better, "worse": worse},
+        2 * len(better) >= len(versus_ft) and not worse if versus_ft else None,
+    )
+
+
+def _much_worse(versus: Json) -> bool:
+    if versus["auc_ratio"] is None:
+        return bool(versus["difference"] < -0.05)
+    return bool(versus["auc_ratio"] < 0.95)
+
+
+def _flagship(grid: Grid, pair: str) -> Json:
+    """Seeds that reach 90 % of the expert's return within 2,000 target steps."""
+    wanted = "8 of 10 seeds reach 90 % of the expert within 2,000 steps"
+    ours = grid.get((pair, OURS))
+    if ours is None:
+        return _bar(wanted, None, None)
+    level = 0.9 * np.array([result.expert_return for result in ours.results])
+    best = ours.returns[:, ours.steps <= 2_000].max(1)
+    reached, seeds = int((best >= level).sum()), len(ours.seeds)
+    met = reached >= 0.8 * seeds if seeds >= 10 else None
+    return _bar(wanted, {"reached": reached, "seeds": seeds}, met)
+
+
+def _letting_go(grid: Grid) -> Json:
+    """Ours over the steps of the better of fine-tuning and scratch, where that one gets there."""
+    ratios = {}
+    for pair in LETTING_GO:
+        rivals = [grid[pair, m].steps_iqm for m in (FINE_TUNED, SCRATCH) if (pair, m) in grid]
+        if (pair, OURS) in grid and len(rivals) == 2 and 0.0 < min(rivals) < math.inf:
+            ratios[pair] = grid[pair, OURS].steps_iqm / min(rivals)
+    return _bar("≤ 1.1", ratios, _all(ratio <= 1.1 for ratio in ratios.values()))
+
+
+def _spearman(uncertainty: Json) -> Json:
+    measured = {pair: one.get("spearman_source") for pair, one in uncertainty.items()}
+    figures = {pair: rho for pair, rho in measured.items() if rho is not None}
+    return _bar("≥ 0.5 on every pair", figures, _all(rho >= 0.5 for rho in figures.values()))
+
+
+def _coverage(uncertainty: Json) -> Json:
+    """Measured less stated coverage at each horizon where a bound is claimed."""
+    figures = {
+        pair: {b["horizon"]: b["coverage"] - b["stated"] for b in one["bounds"] if b["claimed"]}
+        for pair, one in uncertainty.items()
+    }
+    gaps = [gap for claimed in figures.values() for gap in claimed.values()]
+    return _bar("within 0.03", figures, _all(abs(gap) <= 0.03 for gap in gaps))
+
+
+def _speed(speed: Json) -> Json:
+    same = speed.get("deterministic")
+    return {
+        "speed_64": _at_least(4.0, speed.get("ratio_64")),
+        "speed_256": _at_least(1.4, speed.get("ratio_256")),
+        "determinism": _bar("the same first 1,000 updates", same, same),
+    }

@@ -1,0 +1,113 @@
+"""The methods by name: each makes an agent from what it may know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from offboard.baselines.mixed_sac import Fraction, MixedSac, never, proportional, symmetric
+from offboard.bench.agent import Agent, Bench
+from offboard.bench.transfer_agent import TransferAgent
+from offboard.finetune import FinetuneConfig, Learner
+from offboard.replay import empty
+from offboard.sac import Sac, SacConfig
+from offboard.switch import Course
+from protocol.errors import ConfigError
+
+RLPD_CRITICS, RLPD_SUBSET = 10, 2
+"""Source: RLPD (Ball et al. 2023), table of hyper-parameters."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a cell gives a method beside the world: budgets and a mean reward to beat."""
+
+    finetune: FinetuneConfig
+    random_reward: float
+
+
+Make = Callable[[Bench, Terms], Agent]
+
+
+@dataclass(frozen=True)
+class Method:
+    """``generates`` says whether it needs WOMBET's generated data, which takes a while to make."""
+
+    make: Make
+    generates: bool = False
+
+
+def _sac(bench: Bench, config: SacConfig | None = None) -> Sac:
+    return Sac(bench.O, bench.A, bench.discount, config or bench.sac)
+
+
+def _ours(course: Course | None) -> Make:
+    def make(bench: Bench, terms: Terms) -> Agent:
+        source, sac = bench.known_source(), _sac(bench)
+        learner = Learner(
+            sac,
+            bench.model,
+            sac.restart(source.actor, source.critic),
+            bench.known_model(),
+            source.replay,
+            replace(terms.finetune, course=course),
+            bench.seed,
+            terms.random_reward,
+        )
+        return TransferAgent(learner, sac, bench.seed + 1)
+
+    return make
+
+
+def _scratch(bench: Bench, terms: Terms) -> Agent:
+    sac, nothing = _sac(bench), empty(bench.O, bench.A)
+    return MixedSac(
+        sac, sac.initial(bench.seed), nothing, never, bench.warmup_steps,
+        bench.updates_per_step, bench.seed,
+    )  # fmt: skip
+
+
+def _rlpd(bench: Bench, terms: Terms) -> Agent:
+    config = replace(bench.sac, critics=RLPD_CRITICS, target_subset=RLPD_SUBSET)
+    sac = _sac(bench, config)
+    return MixedSac(
+        sac, sac.initial(bench.seed), bench.known_source().replay, symmetric,
+        bench.warmup_steps, bench.updates_per_step, bench.seed,
+    )  # fmt: skip
+
+
+def _warm(fraction: Callable[[int], Fraction], kept: bool) -> Make:
+    """Warm networks and prior data as it is, mixed by ``fraction`` of the prior's size."""
+
+    def make(bench: Bench, terms: Terms) -> Agent:
+        source, sac = bench.known_source(), _sac(bench)
+        prior = source.kept if kept else source.replay
+        return MixedSac(
+            sac, sac.restart(source.actor, source.critic), prior, fraction(prior.size),
+            bench.warmup_steps, bench.updates_per_step, bench.seed,
+        )  # fmt: skip
+
+    return make
+
+
+def _half_proportional(size: int) -> Fraction:
+    return proportional(size, start=0.5)
+
+
+METHODS: dict[str, Method] = {
+    "ours": Method(_ours(None)),
+    "ours_always": Method(_ours(Course.RELABEL)),
+    "ft": Method(_ours(Course.FINETUNE)),
+    "scratch": Method(_scratch),
+    "rlpd": Method(_rlpd),
+    "raw": Method(_warm(lambda _: symmetric, kept=False)),
+    "proportional": Method(_warm(proportional, kept=False)),
+    "wombet": Method(_warm(_half_proportional, kept=True), generates=True),
+}
+
+
+def method_named(name: str) -> Method:
+    """Raises ConfigError listing the methods if there is none of that name."""
+    if name not in METHODS:
+        raise ConfigError(f"no method {name!r}; methods are {sorted(METHODS)}")
+    return METHODS[name]

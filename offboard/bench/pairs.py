@@ -1,0 +1,157 @@
+"""The pairs: a source world, a target world, and the recipe both are learned with.
+
+Recipes belong to families, never to a pair, and were chosen on the prototype's pairs (LEARNING.md
+§ 4-6), not on the benchmark's evaluation seeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from offboard.bench.world import World
+from offboard.finetune import FinetuneConfig
+from offboard.sac import SacConfig
+from offboard.sampling import SamplingConfig
+from offboard.train_online import OnlineConfig
+from offboard.world_model import ModelConfig
+from protocol.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes and budgets of a family; the same for every method that uses them."""
+
+    discount: float
+    sac: SacConfig
+    source: OnlineConfig
+    model: ModelConfig
+    model_steps: int
+    finetune: FinetuneConfig
+    budget_steps: int
+    evaluate_every: int
+    evaluate_episodes: int
+    expert: OnlineConfig
+    judge_episodes: int = 10
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One cell's two worlds. ``expert_from`` says what the reference expert starts from."""
+
+    name: str
+    family: str
+    source: World
+    target: World
+    recipe: Recipe
+    expert_from: str = "source"
+    default: bool = False
+    seeds: int = 5
+    methods: tuple[str, ...] = field(default=("ours", "ft", "scratch"))
+
+
+FURUTA = Recipe(
+    discount=0.98,
+    sac=SacConfig(),
+    source=OnlineConfig(env_steps=15_000),
+    model=ModelConfig(),
+    model_steps=3_000,
+    finetune=FinetuneConfig(warmup_steps=250, adapt_every=250, adapt_steps=300),
+    budget_steps=4_000,
+    evaluate_every=250,
+    evaluate_episodes=5,
+    expert=OnlineConfig(env_steps=8_000, random_steps=0, updates_per_step=3, evaluate_every=500),
+)
+
+_LEGGED_SAC = SacConfig(width=128, lr=5e-4, tau=0.005, target_entropy=-6.0)
+CHEETAH = Recipe(
+    discount=0.99,
+    sac=_LEGGED_SAC,
+    source=OnlineConfig(
+        env_steps=60_000,
+        random_steps=2_000,
+        updates_per_step=1,
+        evaluate_every=5_000,
+        evaluate_episodes=3,
+    ),
+    model=ModelConfig(width=128),
+    model_steps=8_000,
+    finetune=FinetuneConfig(
+        warmup_steps=1_000,
+        adapt_every=1_000,
+        adapt_steps=1_000,
+        sampling=SamplingConfig(half_life=20_000),
+    ),
+    budget_steps=8_000,
+    evaluate_every=1_000,
+    evaluate_episodes=3,
+    expert=OnlineConfig(
+        env_steps=40_000,
+        random_steps=0,
+        updates_per_step=1,
+        evaluate_every=4_000,
+        evaluate_episodes=3,
+    ),
+    judge_episodes=5,
+)
+ANT = replace(CHEETAH, sac=replace(_LEGGED_SAC, target_entropy=-8.0))
+QUADRUPED = replace(
+    CHEETAH,
+    sac=replace(_LEGGED_SAC, target_entropy=-12.0),
+    source=replace(CHEETAH.source, env_steps=40_000),
+    evaluate_episodes=5,
+)
+
+_RIG = "wombet/Rig-v0"
+_RIG_FILE = {"robot": "hw_configs/furuta.toml", "task": "swing_up"}
+
+
+def _rig(name: str, gap: float, **changes: object) -> Pair:
+    source = World(_RIG, {**_RIG_FILE, "body": "nominal"})
+    target = World(_RIG, {**_RIG_FILE, "body": "target", "gap": gap})
+    return Pair(name, "furuta", source, target, FURUTA, **changes)  # type: ignore[arg-type]
+
+
+def _body(
+    name: str, family: str, env_id: str, recipe: Recipe, body: str, **changes: object
+) -> Pair:
+    source, target = World(env_id, {"body": "nominal"}), World(env_id, {"body": body})
+    return Pair(name, family, source, target, recipe, **changes)  # type: ignore[arg-type]
+
+
+def _cheetah(name: str, body: str, **changes: object) -> Pair:
+    return _body(name, "cheetah", "wombet/Cheetah-v0", CHEETAH, body, **changes)
+
+
+def _ant(name: str, body: str) -> Pair:
+    return _body(name, "ant", "wombet/Ant-v0", ANT, body)
+
+
+_BASELINES = ("ours", "ft", "scratch", "rlpd", "wombet")
+PAIRS: tuple[Pair, ...] = (
+    _rig("furuta", 1.0, default=True, seeds=10, methods=_BASELINES),
+    _rig("furuta_gap_0", 0.0, default=True),
+    _rig("furuta_gap_0.5", 0.5, default=True),
+    _rig("furuta_gap_2", 2.0, default=True),
+    _rig("furuta_gap_4", 4.0, default=True, expert_from="scratch"),
+    _cheetah("cheetah_front_thigh", "broken_front_thigh", default=True),
+    _cheetah("cheetah_inverted", "inverted", default=True, expert_from="scratch"),
+    _cheetah("cheetah_back_thigh", "broken_back_thigh"),
+    _cheetah("cheetah_no_thighs", "no_thighs"),
+    _cheetah("cheetah_backward", "backward", expert_from="scratch"),
+    _cheetah("cheetah_morph", "odrl_morph_torso_medium"),
+    _cheetah("cheetah_kinematic", "odrl_kinematic_thighjnt_medium"),
+    _cheetah("cheetah_weak_gear", "weak_gear"),
+    _cheetah("cheetah_payload", "payload"),
+    _cheetah("cheetah_low_friction", "low_friction"),
+    _ant("ant_morph", "odrl_morph_alllegs_medium"),
+    _ant("ant_kinematic", "odrl_kinematic_hipjnt_medium"),
+    _body("quadruped", "quadruped", "wombet/Quadruped-v0", QUADRUPED, "loaded_weak_slippery"),
+)
+
+
+def pair_named(name: str) -> Pair:
+    """Raises ConfigError listing the pairs if there is none of that name."""
+    for pair in PAIRS:
+        if pair.name == name:
+            return pair
+    raise ConfigError(f"no pair {name!r}; pairs are {[pair.name for pair in PAIRS]}")

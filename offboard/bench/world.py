@@ -1,0 +1,65 @@
+"""A world of the benchmark: where it is found, and what a learner may know about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from offboard.columns import Columns, Unnamed
+from offboard.rollout import Env
+from offboard.sac import Sac, SacConfig
+from offboard.task_setup import load_task
+from offboard.world_model import ModelConfig, WorldModel
+from protocol.errors import ConfigError
+from protocol.tasks import Judge
+
+MODULE = "sim_harness.registration"
+RIG = "wombet/Rig-v0"
+
+
+@dataclass(frozen=True)
+class World:
+    """One environment: its id and what it is made with."""
+
+    env_id: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What every method knows of a pair: its sizes, its discount, and its reward if it is known."""
+
+    layout: Columns
+    judge: Judge | None
+    discount: float
+
+    def sac(self, config: SacConfig) -> Sac:
+        """The algorithm for this observation and action size."""
+        return Sac(self.layout.size, self.layout.action_size, self.discount, config)
+
+    def world_model(self, config: ModelConfig) -> WorldModel:
+        """The ensemble for this observation and task."""
+        return WorldModel(self.layout, self.judge, config)
+
+
+def open_world(world: World) -> Env:
+    """Make the environment. Raises ConfigError if there is none, or not of that kind."""
+    try:
+        return gymnasium.make(f"{MODULE}:{world.env_id}", disable_env_checker=True, **world.options)
+    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+        raise ConfigError(f"no world {world.env_id!r} ({error}); install the sim extra") from error
+
+
+def problem_of(world: World, discount: float) -> Problem:
+    """The rig's reward is its task's own function; elsewhere it must be learned."""
+    if world.env_id == RIG:
+        setup = load_task(Path(world.options["robot"]), world.options["task"])
+        return Problem(setup.layout, setup.judge, setup.discount)
+    env = open_world(world)
+    O, A = (int(np.prod(space.shape or ())) for space in (env.observation_space, env.action_space))
+    env.close()
+    return Problem(Unnamed(O, A), None, discount)

@@ -1,0 +1,61 @@
+"""``wombet-offboard bench``: methods against each other on pairs of tasks, and what it comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from offboard.bench.grid import Done, Selection, run_grid
+from offboard.bench.html import write_report
+from offboard.bench.speed import measure_speed
+from offboard.bench.transfer import write_transfer
+from offboard.durable_file import write_durably
+from offboard.progress import bar
+from offboard.run_dir import to_json
+from protocol.errors import StoreError
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Which cells, on how many processes; finished ones are not run again.
+
+    ``speed_s`` is how long each part of the speed benchmark runs, 0 leaves it out.
+    """
+
+    select: Selection = field(default_factory=Selection)
+    processes: int = 2
+    speed_s: float = 4.0
+
+
+def run_bench(config: BenchConfig, out: Path) -> list[str]:
+    """Run what is missing, then write ``transfer.json`` and ``report.html``; returns what failed.
+
+    Raises:
+        ConfigError: no such pair or method.
+        StoreError: ``out`` cannot be written, or no cell finished.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{out} cannot be made ({error.strerror}); choose another") from error
+    speed = out / "speed.json"
+    if config.speed_s > 0.0 and not speed.exists():
+        write_durably(speed, to_json(measure_speed(config.speed_s)))
+    failed = _run(config, out)
+    write_transfer(out)
+    write_report(out)
+    return failed
+
+
+def _run(config: BenchConfig, out: Path) -> list[str]:
+    cells, failed, count = config.select.cells(), [], 0
+    with bar("cells", len(cells)) as progress:
+        for done in run_grid(cells, out, config.processes):
+            count += done.is_cell
+            failed += _failure(done)
+            progress(count, done.what)
+    return failed
+
+
+def _failure(done: Done) -> list[str]:
+    return [] if done.error is None else [f"{done.what}: {done.error}"]

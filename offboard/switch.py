@@ -1,0 +1,47 @@
+"""Which way to learn in the target, decided once from what was measured there. Pure.
+
+Relabelled prior data pays where the target stays near what the source has seen, and hurts where it
+does not: on pairs tried by a prototype the source model's error and the share of prior states
+inside the target's range told the two apart, the adapted model's error did not (LEARNING.md § 6 E).
+Where the source policy does worse than random actions did, nothing of it is worth keeping.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from offboard.mismatch import Mismatch
+
+
+class Course(str, Enum):
+    """How the learner goes on."""
+
+    RELABEL = "relabel"
+    FINETUNE = "ft"
+    SCRATCH = "scratch"
+
+
+@dataclass(frozen=True)
+class SwitchConfig:
+    """Thresholds; fixed before any pair of the benchmark was run with them (LEARNING.md § 6)."""
+
+    support_min: float = 0.15
+    source_nmse_max: float = 0.5
+
+
+def decide(
+    mismatch: Mismatch, target_reward: float, random_reward: float, config: SwitchConfig
+) -> Course:
+    """The course to take.
+
+    Args:
+        mismatch: of source and target.
+        target_reward: mean reward per step of the source policy in the target.
+        random_reward: the same of random actions in the source.
+        config: thresholds.
+    """
+    if target_reward < random_reward:
+        return Course.SCRATCH
+    near = mismatch.support >= config.support_min and mismatch.source_nmse < config.source_nmse_max
+    return Course.RELABEL if near else Course.FINETUNE
