@@ -12,6 +12,7 @@ from offboard.finetune import FinetuneConfig, Learner
 from offboard.replay import Batch, empty
 from offboard.sac import Sac
 from offboard.sampling import SamplingConfig, offline_fraction
+from offboard.switch import Course, SwitchConfig
 from offboard.world_model import ModelState, WorldModel
 from protocol.errors import StoreError
 
@@ -25,6 +26,7 @@ CONFIG = FinetuneConfig(
     adapt_every=100,
     adapt_steps=300,
     capacity=500,
+    course=Course.RELABEL,
     sampling=SamplingConfig(start=0.5, half_life=10_000, nmse_useless=2.0),
 )
 
@@ -256,3 +258,37 @@ def test_a_checkpoint_that_lacks_something_is_refused_by_name(make, name: str) -
     del tensors[name]
     with pytest.raises(StoreError, match=name):
         make().restore(tensors)
+
+
+def test_a_prior_too_far_away_leaves_the_updates_of_plain_fine_tuning(make) -> None:
+    """Not merely similar: the model's work must not disturb a single minibatch."""
+    far = SwitchConfig(support_min=2.0)
+    switched = make(replace(CONFIG, course=None, switch=far), seed=3)
+    plain = make(replace(CONFIG, course=Course.FINETUNE), seed=3)
+    for learner in (switched, plain):
+        learner.observe(target(120))
+        if learner.due_for_adaptation:
+            learner.adapt()
+        learner.train(5)
+    assert switched.evidence.course is Course.FINETUNE
+    assert switched.evidence.mismatch is not None
+    assert not plain.due_for_adaptation
+    torch.testing.assert_close(switched.state.actor, plain.state.actor, rtol=0.0, atol=0.0)
+
+
+def test_a_source_policy_worse_than_random_is_given_up(model, source, ear) -> None:
+    start = ear.sac.initial(seed=1)
+    hopeless = replace(CONFIG, course=None)
+    learner = Learner(ear.sac, model, start, source, PRIOR, hopeless, 4, random_reward=2.0)
+    learner.observe(target(120))
+    learner.adapt()
+    assert learner.evidence.course is Course.SCRATCH
+    assert torch.equal(learner.state.actor, ear.sac.initial(seed=4).actor)
+
+
+def test_a_course_once_taken_survives_a_restart(make) -> None:
+    far = replace(CONFIG, course=None, switch=SwitchConfig(support_min=2.0))
+    learner = adapted(make(far))
+    restarted = make(far)
+    restarted.restore(learner.tensors())
+    assert restarted.evidence.course is Course.FINETUNE
