@@ -164,7 +164,9 @@ class Exporter:
             torch.zeros(1, self._layout.action_size),
             *(torch.ones(shape) for shape in self._space.shapes.values()),
         )
-        program = _quietly_export(self._module, example, [OBS_INPUT, NOISE_INPUT, *self._space.shapes])
+        program = _quietly_export(
+            self._module, example, [OBS_INPUT, NOISE_INPUT, *self._space.shapes]
+        )
         model = _stripped(program.model_proto)
         onnx.checker.check_model(model, full_check=True)
         foreign = {node.op_type for node in model.graph.node} - OPERATORS

@@ -71,6 +71,7 @@ class Learner:
         seed: of minibatches, noise and fresh networks.
         random_reward: mean reward per step of random actions in the source; -inf never gives the
             source policy up.
+        from_scratch: the algorithm if it does; fresh networks bear larger steps than warm ones.
     """
 
     def __init__(
@@ -83,11 +84,13 @@ class Learner:
         config: FinetuneConfig,
         seed: int,
         random_reward: float = -math.inf,
+        from_scratch: Sac | None = None,
     ) -> None:
         self.state = sac_state
         self.model_state = model_state
         self.online = Replay(prior.obs.shape[1], prior.applied.shape[1], config.capacity)
         self._sac = sac
+        self._from_scratch = from_scratch or sac
         self._model = model
         self._source_state = model_state
         self._random_reward = random_reward
@@ -155,6 +158,8 @@ class Learner:
         self._updates, self._adapted_at = int(updates), int(adapted_at)
         self._nmse = None if math.isnan(nmse) else nmse
         self._course = None if course < 0 else list(Course)[int(course)]
+        if self._course is Course.SCRATCH:
+            self._sac = self._from_scratch
         self._relabel()
 
     @property
@@ -195,6 +200,7 @@ class Learner:
         reward = float(target.reward.mean())
         self._course = decide(self._mismatch, reward, self._random_reward, self._config.switch)
         if self._course is Course.SCRATCH:
+            self._sac = self._from_scratch
             self.state = self._sac.initial(self._seed)
 
     @property

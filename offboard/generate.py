@@ -16,18 +16,26 @@ from offboard.world_model import ModelState, WorldModel
 
 @dataclass(frozen=True)
 class GenerateConfig:
-    """How many trajectories and how bold: each gets its own exploration in [0, ``explore_max``]."""
+    """How many trajectories, from where, and how bold.
+
+    Attributes:
+        trajectories: M.
+        steps: T.
+        explore_max: each trajectory gets its own exploration in [0, ``explore_max``].
+        replay_starts: share that begins anywhere in the replay instead of at a reset.
+    """
 
     trajectories: int = 64
     steps: int = 250
     explore_max: float = 0.5
+    replay_starts: float = 0.5
 
 
 class Trajectories(NamedTuple):
-    """M imagined trajectories of T steps: tensors (M, T, …) and the steps' disagreement (M, T)."""
+    """M imagined trajectories of T steps: tensors (M, T, …) and the steps' uncertainty (M, T)."""
 
     steps: Batch
-    disagreement: Tensor
+    step_uncertainty: Tensor
 
     @property
     def returns(self) -> Tensor:
@@ -42,9 +50,23 @@ class Trajectories(NamedTuple):
 
     @property
     def uncertainty(self) -> Tensor:
-        """(M,) mean disagreement of the live steps."""
+        """(M,) mean uncertainty of the live steps."""
         live = self.live
-        return (live * self.disagreement).sum(1) / live.sum(1)
+        return (live * self.step_uncertainty).sum(1) / live.sum(1)
+
+
+def draw_starts(
+    resets: Tensor, replay: Tensor, config: GenerateConfig, generator: torch.Generator
+) -> Tensor:
+    """Observations (M, O) to begin at: from ``resets`` (R, O), then from ``replay`` (N, O)."""
+    M = config.trajectories
+    anywhere = round(config.replay_starts * M)
+    return torch.cat(
+        [
+            resets[torch.randint(resets.shape[0], (M - anywhere,), generator=generator)],
+            replay[torch.randint(replay.shape[0], (anywhere,), generator=generator)],
+        ]
+    )
 
 
 @torch.no_grad()
@@ -65,17 +87,17 @@ def generate(
     M, A = starts.shape[0], model.action_size
     obs, plan, alive = starts, torch.zeros(M, horizon, A), torch.ones(M)
     boldness = torch.rand(M, 1, generator=generator) * config.explore_max
-    steps, disagreement = [], []
+    steps, uncertainty = [], []
     for t in range(config.steps):
         action, plan = planner.plan(obs, plan)
         noise = torch.randn(M, A, generator=generator)
         action = (action + boldness * noise).clamp(-1.0, 1.0)
         step = model.imagine(state, obs, action, generator)
         steps.append(Batch(obs, action, alive * step.reward, step.following, step.terminated))
-        disagreement.append(step.disagreement)
+        uncertainty.append(step.disagreement)
         alive = alive * (1.0 - step.terminated)
         obs = torch.where(alive[:, None] > 0.0, step.following, obs)
         plan = torch.cat([plan[:, 1:], torch.zeros(M, 1, A)], 1)
         on_step(t + 1)
     stacked = Batch(*(torch.stack(column, 1) for column in zip(*steps, strict=True)))
-    return Trajectories(stacked, torch.stack(disagreement, 1))
+    return Trajectories(stacked, torch.stack(uncertainty, 1))

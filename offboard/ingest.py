@@ -14,6 +14,7 @@ from offboard.episode_store import EpisodeStore
 from offboard.key_table import KeyTable
 from offboard.keys import ServerKeys
 from offboard.reception import Reception
+from offboard.stop_list import StopList
 from protocol.messages import Report
 from protocol.robot_spec import RobotSpec
 from protocol.step_record import Rows
@@ -39,14 +40,16 @@ class Ingest:
         repository: Path,
         on_rows: Callable[[str, Rows], None],
         endpoint: str = DEFAULT_ENDPOINT,
+        stops: StopList | None = None,
     ) -> None:
         """``context`` serves one Ingest only; see :class:`offboard.door.Door`.
 
         ``on_rows(robot, rows)`` is called after each commit, in the serving thread; an exception
-        from it ends :meth:`serve`.
+        from it ends :meth:`serve`. ``stops`` names robots that shall stop.
         """
         self._door = Door(context, keys.curve_secret, table, endpoint)
-        self._reception = Reception(store, spec, repository)
+        self._stops = StopList() if stops is None else stops
+        self._reception = Reception(store, spec, repository, self._stops.reason_for)
         self._on_rows = on_rows
         self.ready = threading.Event()
 
@@ -60,6 +63,7 @@ class Ingest:
         try:
             self.ready.set()
             while not stop.is_set():
+                self._stops.refresh()
                 outcome = self._reception.take(self._door.arrivals(_POLL_MS))
                 for reply in outcome.replies:
                     self._door.send(*reply)

@@ -16,11 +16,13 @@ from rich.console import Console
 
 from offboard.demo.run import DemoConfig, run_demo
 from offboard.keys import enrol_robot, init_server, list_robots, revoke_robot
+from offboard.stages.bench import BenchConfig, run_bench
 from offboard.stages.expert import ExpertConfig, run_expert
 from offboard.stages.generate import OfflineConfig, run_generate
 from offboard.stages.serve import run_serve
 from offboard.stages.serve_wiring import ServeConfig
 from offboard.stages.source import SourceConfig, run_source
+from offboard.stop_list import release_robot, stop_robot
 from protocol.errors import WombetError
 
 console = Console(stderr=True)
@@ -55,6 +57,30 @@ def demo(config: Annotated[DemoConfig, _flat], out: Path) -> None:
     sys.exit(1 if reasons else 0)
 
 
+def bench(config: Annotated[BenchConfig, _flat], out: Path) -> None:
+    """Compare methods on pairs of tasks; takes up where it was interrupted."""
+    failed = run_bench(config, out)
+    for reason in failed:
+        console.print(f"[bold red]failed:[/] {reason}", highlight=False)
+    console.print(f"{out / 'transfer.json'}  {out / 'report.html'}", highlight=False)
+    sys.exit(1 if failed else 0)
+
+
+def estop(directory: Path, unit: str, reason: str = "the server's operator") -> None:
+    """Have robot UNIT stopped, within about a second, by the server of the keys in DIRECTORY.
+
+    It needs the network: whoever can reach the robot uses a stop that is wired to it.
+    """
+    stop_robot(directory, unit, reason)
+    console.print(f"{unit} will be stopped whenever it is heard; take it back by release")
+
+
+def release(directory: Path, unit: str) -> None:
+    """Take the server's stop of robot UNIT back; the robot itself waits for `clear`."""
+    release_robot(directory, unit)
+    console.print(f"{unit} is no longer stopped by the server; clear it at the robot")
+
+
 def keys_init(directory: Path) -> None:
     """Make the server's keys in a new DIRECTORY: CURVE pair, TUF roles, empty key table."""
     init_server(directory)
@@ -83,7 +109,9 @@ def main() -> None:
     """Entry point; exit 2 for errors a user can mend."""
     torch.set_num_threads(1)
     app, keys = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
-    stages: list[Callable[..., None]] = [source, generate, expert, serve, demo]
+    stages: list[Callable[..., None]] = [
+        *(source, generate, expert, serve, demo, bench, estop, release),
+    ]
     for stage in stages:
         app.command(stage)
     ceremonies: list[Callable[..., None]] = [keys_init, keys_enrol, keys_revoke, keys_list]

@@ -1,4 +1,4 @@
-"""From an actor to an announced, signed bundle."""
+"""From a policy to an announced, signed bundle."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Publisher:
         self._run = run
         self._commit = commit()
 
-    def publish(self, actor: Tensor, exploration: float, evaluation: dict[str, float]) -> int:
-        """The version under which ``actor`` (P,) was published.
+    def publish(self, policy: Tensor, exploration: float, evaluation: dict[str, float]) -> int:
+        """The version under which ``policy`` (P,) was published.
 
         Raises:
-            BundleError: the actor is not finite or its export differs; nothing was published.
+            BundleError: the policy is not finite or its export differs; nothing was published.
             StoreError: the repository cannot be written; the previous bundle stands.
         """
         parent = self._repository.latest_version
@@ -53,7 +53,7 @@ class Publisher:
             exploration_scale=exploration,
             evaluation=evaluation,
         )
-        bundle = self._exporter.bundle(actor, self._seen, origin)
+        bundle = self._exporter.bundle(policy, self._seen, origin)
         version = self._repository.publish(bundle.manifest, bundle.graph, bundle.weights)
         self._announce(version)
         self._run.log(event="published", version=version, exploration=exploration, **evaluation)

@@ -6,6 +6,7 @@ A robot's name is that of its key, never of a message. Source: FLEET.md § 3.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from protocol.messages import (
     Batch,
     Fetch,
     Gap,
+    Halt,
     Hello,
     Refused,
     Report,
@@ -71,8 +73,16 @@ class Reception:
         duplicates: entries that came again and were acknowledged again.
     """
 
-    def __init__(self, store: EpisodeStore, spec: RobotSpec, repository: Path) -> None:
+    def __init__(
+        self,
+        store: EpisodeStore,
+        spec: RobotSpec,
+        repository: Path,
+        halt_reason: Callable[[str], str] = lambda robot: "",
+    ) -> None:
+        """``halt_reason(robot)`` says why a robot shall stop; empty if it need not."""
         self._store = store
+        self._halt_reason = halt_reason
         self._digest = spec.digest()
         self._repository = repository
         self._epochs: dict[str, str] = {}
@@ -128,6 +138,8 @@ class Reception:
                 outcome.replies.append(Reply(arrival.route, chunk))
         except StoreError:
             self._refuse(outcome, arrival.route, "store failed")
+        if reason := self._halt_reason(arrival.robot):
+            outcome.replies.append(Reply(arrival.route, Halt(reason=reason)))
 
     def _greet(self, arrival: Arrival, hello: Hello, outcome: Outcome) -> None:
         """Begin or go on with a stream. Raises StoreError."""

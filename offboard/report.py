@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import matplotlib as mpl
@@ -41,7 +41,7 @@ def returns_plot(episodes: list[dict[str, Any]], swaps: list[float], expert: flo
         ax.set(xlabel="target episode", ylabel="return")
         ax.legend(fontsize=8)
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def plane_plot(uncertainty: Any, returns: Any, kept: Any) -> str:
@@ -56,7 +56,7 @@ def plane_plot(uncertainty: Any, returns: Any, kept: Any) -> str:
         ax.set(xlabel="mean disagreement", ylabel="imagined return")
         ax.legend(fontsize=8)
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def uncertainty_plot(disagreement: Any, error: Any, spearman: float) -> str:
@@ -69,7 +69,7 @@ def uncertainty_plot(disagreement: Any, error: Any, spearman: float) -> str:
         ax.set(xlabel="disagreement", ylabel="squared one-step error")
         ax.set_title(f"Spearman {spearman:.2f}", fontsize=9)
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def timing_plot(edges_us: list[float], series: dict[str, list[int]]) -> str:
@@ -82,25 +82,49 @@ def timing_plot(edges_us: list[float], series: dict[str, list[int]]) -> str:
         ax.set(xscale="log", yscale="log", xlabel="µs", ylabel="ticks")
         ax.legend(fontsize=8)
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def page(title: str, tables: dict[str, dict[str, Any]], plots: dict[str, str]) -> str:
     """The whole document: tables of numbers, then figures with captions."""
-    body = [f"<h1>{html.escape(title)}</h1>", '<div class="plots">']
-    body += [
-        f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
-        for caption, svg in plots.items()
-    ]
-    body.append("</div>")
+    body = [gallery(plots)]
     for name, numbers in tables.items():
         body.append(f"<h2>{html.escape(name)}</h2><table>")
         body += [_row(key, value) for key, value in numbers.items()]
         body.append("</table>")
+    return document(title, body)
+
+
+def document(title: str, body: Iterable[str]) -> str:
+    """A page that needs nothing from outside; ``body`` is trusted markup below the title."""
+    heading = html.escape(title)
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style><body>{''.join(body)}</body></html>\n"
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{heading}</title>'
+        f"<style>{_STYLE}</style><body><h1>{heading}</h1>{''.join(body)}</body></html>\n"
     )
+
+
+def gallery(plots: dict[str, str]) -> str:
+    """SVG figures by their captions, side by side where there is room."""
+    figures = (
+        f"<figure>{plot}<figcaption>{html.escape(caption)}</figcaption></figure>"
+        for caption, plot in plots.items()
+    )
+    return f'<div class="plots">{"".join(figures)}</div>'
+
+
+def svg(draw: Callable[[Axes], None]) -> str:
+    """What ``draw`` puts on fresh axes, as one SVG element."""
+    figure, ax = plt.subplots(figsize=(5.4, 3.4), layout="constrained")
+    try:
+        draw(ax)
+        ax.grid(alpha=0.25)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    finally:
+        plt.close(figure)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
 
 
 def cell(value: Any) -> str:
@@ -112,16 +136,3 @@ def cell(value: Any) -> str:
 
 def _row(key: str, value: Any) -> str:
     return f"<tr><td>{html.escape(key)}</td><td>{html.escape(cell(value))}</td></tr>"
-
-
-def _svg(draw: Callable[[Axes], None]) -> str:
-    figure, ax = plt.subplots(figsize=(5.4, 3.4), layout="constrained")
-    try:
-        draw(ax)
-        ax.grid(alpha=0.25)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    finally:
-        plt.close(figure)
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

@@ -45,6 +45,11 @@ class RunDir:
         config: dict[str, Any] = (_read_json(self.path / "config.json") or {}).get("config", {})
         return config
 
+    @property
+    def made_by(self) -> str:
+        """The commit the run was started with, or ``unknown``."""
+        return str((_read_json(self.path / "config.json") or {}).get("commit", "unknown"))
+
     def finish(self, result: dict[str, Any]) -> dict[str, Any]:
         """Mark the stage complete."""
         write_durably(self.path / "result.json", to_json(result))
@@ -66,6 +71,10 @@ class RunDir:
             return []
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
         return [json.loads(line) for line in lines]
+
+    def forget_metrics(self) -> None:
+        """Begin ``metrics.jsonl`` anew, for work that cannot be taken up in the middle."""
+        (self.path / "metrics.jsonl").unlink(missing_ok=True)
 
     def cut_torn_line(self) -> None:
         """Drop a last line that a crash cut short, so that the next one is not glued to it."""

@@ -128,17 +128,34 @@ class Sac:
 
     def _update(self, s: SacState, batch: Batch, noise: Noise) -> tuple[SacState, SacLoss]:
         """One gradient step on critic, actor and temperature, then Polyak averaging."""
-        t = s.step + 1.0
         alpha = s.log_alpha.exp()
         target = self._td_target(s, batch, noise, alpha)
-        g_critic, (critic_loss, q) = grad_and_value(self._critic_loss, has_aux=True)(
+        gradient, (critic_loss, q) = grad_and_value(self._critic_loss, has_aux=True)(
             s.critic, batch, target
         )
-        new_critic, critic_m, critic_v = self._adam.step(
-            s.critic, g_critic, s.critic_m, s.critic_v, t
-        )
+        stepped = self._adam.step(s.critic, gradient, s.critic_m, s.critic_v, s.step + 1.0)
+        state, actor_loss = self.improve(s, stepped, batch.obs, noise.action[1])
+        return state, SacLoss(critic_loss, actor_loss, alpha[0], q)
+
+    def improve(
+        self, s: SacState, stepped: tuple[Tensor, Tensor, Tensor], obs: Tensor, noise: Tensor
+    ) -> tuple[SacState, Tensor]:
+        """The rest of an update, once the critics have stepped: actor, temperature and target.
+
+        Args:
+            s: the state before the update.
+            stepped: the new critics (P,) and their Adam moments.
+            obs: (B, O) states to act well in.
+            noise: (B, A) unit normals of the actions there.
+
+        Returns:
+            The state after the update, and the actor's loss.
+        """
+        t = s.step + 1.0
+        alpha = s.log_alpha.exp()
+        new_critic, critic_m, critic_v = stepped
         g_actor, (actor_loss, log_prob) = grad_and_value(self._actor_loss, has_aux=True)(
-            s.actor, new_critic, batch.obs, noise.action[1], alpha
+            s.actor, new_critic, obs, noise, alpha
         )
         new_actor, actor_m, actor_v = self._adam.step(s.actor, g_actor, s.actor_m, s.actor_v, t)
         # d/d(log α) of -α·(log π + H̄): Haarnoja et al. eq. 18
@@ -151,7 +168,7 @@ class Sac:
             new_actor, new_critic, new_target, log_alpha,
             actor_m, actor_v, critic_m, critic_v, alpha_m, alpha_v, t,
         )  # fmt: skip
-        return state, SacLoss(critic_loss, actor_loss, alpha[0], q)
+        return state, actor_loss
 
     @property
     def _log_alpha_min(self) -> float:

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from offboard.architecture import Architecture
 from offboard.assembler import Assembler, Episode
 from offboard.finetune import Learner
-from offboard.parameters import Space
 from offboard.snapshots import Snapshot, Snapshots, imagined_return
 from offboard.world_model import WorldModel
 from protocol.errors import BundleError
@@ -60,7 +60,7 @@ def phase_after(episodes: int, config: SessionConfig) -> Phase:
 
 
 Publish = Callable[[Tensor, float, dict[str, float]], int]
-"""(actor, exploration scale, evaluation) → the version it was published as."""
+"""(policy (P,), exploration scale, evaluation) → the version it was published as."""
 
 
 class Session:
@@ -76,7 +76,7 @@ class Session:
         self,
         learner: Learner,
         model: WorldModel,
-        space: Space,
+        architecture: Architecture,
         assembler: Assembler,
         publish: Publish,
         config: SessionConfig,
@@ -86,7 +86,7 @@ class Session:
         self.unfit: list[str] = []
         self._learner = learner
         self._model = model
-        self._space = space
+        self._architecture = architecture
         self._assembler = assembler
         self._publish = publish
         self._config = config
@@ -106,7 +106,7 @@ class Session:
         return self._snapshots.latest.version
 
     def begin(self) -> None:
-        """Publish the present actor, or the best one if adaptation is over already.
+        """Publish the present policy, or the best one if adaptation is over already.
 
         On a fresh session that is the zero-shot policy. Call once, after :meth:`restore` and after
         the rows already stored were pushed.
@@ -116,10 +116,10 @@ class Session:
             self._send_best()
         else:
             exploration = 1.0 if self._phase is Phase.ADAPT else 0.0
-            self._send(self._learner.state.actor, exploration, math.nan)
+            self._send(self._present(), exploration, math.nan)
 
     def tensors(self) -> dict[str, Tensor]:
-        """A checkpoint of learner and published actors."""
+        """A checkpoint of learner and published policies."""
         return {**self._learner.tensors(), **self._snapshots.tensors()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -158,16 +158,17 @@ class Session:
         """Exploring begins with ADAPT; FINAL goes back to the best snapshot, without exploring."""
         self._phase = phase
         if phase is Phase.ADAPT:
-            self._send(self._learner.state.actor, 1.0, self._imagine(self._learner.state.actor))
+            policy = self._present()
+            self._send(policy, 1.0, self._imagine(policy))
         if phase is Phase.FINAL:
             self._send_best()
 
     def _send_best(self) -> None:
-        actor = self._snapshots.best(self._imagine).actor
-        self._send(actor, 0.0, self._imagine(actor))
+        policy = self._snapshots.best(self._imagine).policy
+        self._send(policy, 0.0, self._imagine(policy))
 
     def _offer(self) -> bool:
-        """Publish the present actor if it is new enough and not expected to be worse.
+        """Publish the present policy if it is new enough and not expected to be worse.
 
         One that has diverged expects NaN, which is never enough.
         """
@@ -175,12 +176,13 @@ class Session:
         if online - self._published_at < self._config.publish_every:
             return False
         self._published_at = online
-        candidate = self._imagine(self._learner.state.actor)
-        if not candidate >= self._config.gate_ratio * self._incumbent_return():
+        candidate = self._present()
+        expected = self._imagine(candidate)
+        if not expected >= self._config.gate_ratio * self._incumbent_return():
             self.held_back += 1
             return True
         try:
-            self._send(self._learner.state.actor, 1.0, candidate)
+            self._send(candidate, 1.0, expected)
         except BundleError as error:
             self.unfit.append(str(error))
         return True
@@ -188,21 +190,30 @@ class Session:
     def _incumbent_return(self) -> float:
         """What the newest published policy is worth: as measured, or as expected until then."""
         incumbent = self._snapshots.latest
-        return mean(incumbent.returns) if incumbent.returns else self._imagine(incumbent.actor)
+        return mean(incumbent.returns) if incumbent.returns else self._imagine(incumbent.policy)
 
-    def _imagine(self, actor: Tensor) -> float:
+    def _present(self) -> Tensor:
+        """The learner's policy as it is now."""
+        return self._architecture.parameters(self._learner.state, self._learner.model_state)
+
+    def _imagine(self, policy: Tensor) -> float:
         """Expected return from the last start states; NaN if gaps swallowed all of them."""
         if not self._starts:
             return math.nan
         starts = torch.stack(self._starts[-8:])
+        quiet = torch.zeros(starts.shape[0], self._model.action_size)
+        named = self._architecture.space.view(policy)
         return imagined_return(
-            self._model, self._learner.model_state, self._space, actor, starts,
+            self._model,
+            self._learner.model_state,
+            lambda obs: self._architecture.act(named, obs, quiet),
+            starts,
             self._config.episode_steps,
-        )  # fmt: skip
+        )
 
-    def _send(self, actor: Tensor, exploration: float, imagined: float) -> None:
+    def _send(self, policy: Tensor, exploration: float, imagined: float) -> None:
         evaluation = {"online_steps": float(self._learner.online.added)}
         if math.isfinite(imagined):
             evaluation["imagined_return"] = imagined
-        version = self._publish(actor, exploration, evaluation)
-        self._snapshots.add(Snapshot(version, actor))
+        version = self._publish(policy, exploration, evaluation)
+        self._snapshots.add(Snapshot(version, policy))

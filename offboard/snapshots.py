@@ -15,23 +15,22 @@ from statistics import mean, pstdev
 import torch
 from torch import Tensor
 
-from offboard.networks import act
-from offboard.parameters import Space
 from offboard.world_model import ModelState, WorldModel
 
 _PREFIX = "snapshot."
 
+Act = Callable[[Tensor], Tensor]
+"""A deterministic policy: (S, O) → (S, A)."""
+
 
 @torch.no_grad()
 def imagined_return(
-    model: WorldModel, state: ModelState, space: Space, actor: Tensor, starts: Tensor, steps: int
+    model: WorldModel, state: ModelState, act: Act, starts: Tensor, steps: int
 ) -> float:
-    """Mean undiscounted return of the deterministic ``actor`` (P,) from ``starts`` (S, O)."""
-    named = space.view(actor)
+    """Mean undiscounted return of ``act`` from ``starts`` (S, O)."""
     obs, alive, total = starts, torch.ones(starts.shape[0]), torch.zeros(starts.shape[0])
-    quiet = torch.zeros(starts.shape[0], model.action_size)
     for _ in range(steps):
-        step = model.expect(state, obs, act(named, obs, quiet))
+        step = model.expect(state, obs, act(obs))
         total += alive * step.reward
         alive *= 1.0 - step.terminated
         obs = step.following
@@ -40,10 +39,10 @@ def imagined_return(
 
 @dataclass
 class Snapshot:
-    """A published actor (P,) and what the robot measured with it."""
+    """A published policy (P,) and what the robot measured with it."""
 
     version: int
-    actor: Tensor
+    policy: Tensor
     returns: list[float] = field(default_factory=list)
 
     def lower_bound(self, spread: float) -> float:
@@ -55,7 +54,7 @@ class Snapshot:
 
 
 class Snapshots:
-    """Every published actor by version."""
+    """Every published policy by version."""
 
     def __init__(self) -> None:
         self._all: dict[int, Snapshot] = {}
@@ -64,7 +63,7 @@ class Snapshots:
         return len(self._all)
 
     def add(self, snapshot: Snapshot) -> None:
-        """Remember a published actor."""
+        """Remember a published policy."""
         self._all[snapshot.version] = snapshot
 
     def measured(self, version: int, total: float) -> None:
@@ -81,7 +80,7 @@ class Snapshots:
         """The measured snapshot whose worse verdict is best, or the newest if none was measured.
 
         The verdicts are the lower bound of what was measured and what ``imagine`` expects of the
-        actor; an expectation that is not finite has no say.
+        policy; an expectation that is not finite has no say.
         """
         measured = [snapshot for snapshot in self._all.values() if snapshot.returns]
         if not measured:
@@ -89,21 +88,21 @@ class Snapshots:
         spread = pstdev(total for snapshot in measured for total in snapshot.returns)
 
         def worse_verdict(snapshot: Snapshot) -> float:
-            bound, expected = snapshot.lower_bound(spread), imagine(snapshot.actor)
+            bound, expected = snapshot.lower_bound(spread), imagine(snapshot.policy)
             return min(bound, expected) if math.isfinite(expected) else bound
 
         return max(measured, key=worse_verdict)
 
-    def actors(self) -> dict[int, Tensor]:
-        """Actors by version."""
-        return {version: snapshot.actor for version, snapshot in self._all.items()}
+    def policies(self) -> dict[int, Tensor]:
+        """Policies by version."""
+        return {version: snapshot.policy for version, snapshot in self._all.items()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """A checkpoint of the actors; what was measured with them lies in the episode store."""
-        return {f"{_PREFIX}{version}": actor for version, actor in self.actors().items()}
+        """A checkpoint of the policies; what was measured with them lies in the episode store."""
+        return {f"{_PREFIX}{version}": policy for version, policy in self.policies().items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up the snapshots of a checkpoint, unmeasured."""
-        for name, actor in tensors.items():
+        for name, policy in tensors.items():
             if name.startswith(_PREFIX):
-                self.add(Snapshot(int(name.removeprefix(_PREFIX)), actor))
+                self.add(Snapshot(int(name.removeprefix(_PREFIX)), policy))

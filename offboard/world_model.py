@@ -27,7 +27,10 @@ from protocol.tasks import Judge
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Size and training of the ensemble; LEARNING.md § 4 (5 × H64, batch 256)."""
+    """Size and training of the ensemble; LEARNING.md § 4 (5 × H64, batch 256).
+
+    ``residual`` is the width of a net beside each member that only adaptation moves; 0 for none.
+    """
 
     members: int = 5
     width: int = 64
@@ -37,6 +40,7 @@ class ModelConfig:
     holdout: float = 0.1
     check_every: int = 250
     patience: int = 4
+    residual: int = 0
 
 
 class ModelState(NamedTuple):
@@ -84,7 +88,8 @@ class WorldModel:
         self._judge = judge
         history = {column for column, _, _ in layout.history}
         self._columns = [i for i in range(layout.size) if i not in history]
-        self._circles = _circles(layout)
+        self._scatter = torch.eye(layout.size)[self._columns]  # (·, O)
+        self._pairs, self._alone = _circles(layout)
         K, H = config.members, config.width
         inputs = layout.size + layout.action_size
         outputs = len(self._columns) + (judge is None)  # D: a learned reward is the last
@@ -101,16 +106,29 @@ class WorldModel:
                 "model.max_log_var": (outputs,),
                 "model.min_log_var": (outputs,),
                 **({} if judge else {"model.end.weight": (K, H, 1), "model.end.bias": (K, 1, 1)}),
+                **_residual_shapes(K, inputs, config.residual, outputs),
             }
         )
+        self._all_but_residual = self.mask(lambda name: "residual" not in name)
         self._adam = Adam(config.lr)
         self._train_step = compiled(self._update)
+
+    def mask(self, moves: Callable[[str], bool]) -> Tensor:
+        """(P,) of 1 for parameters whose name ``moves`` accepts, else 0."""
+        return self.space.flatten(
+            {
+                name: torch.full(shape, float(moves(name)))
+                for name, shape in self.space.shapes.items()
+            }
+        )
 
     def initial(self, data: Batch, seed: int) -> ModelState:
         """Fresh members, normalised and bounded by ``data``."""
         named = self.space.view(self.space.initial(torch.Generator().manual_seed(seed)))
         named["model.max_log_var"] = torch.full_like(named["model.max_log_var"], 0.5)
         named["model.min_log_var"] = torch.full_like(named["model.min_log_var"], -10.0)
+        if self.config.residual:
+            named["model.residual.1.weight"] = torch.zeros_like(named["model.residual.1.weight"])
         weights = self.space.flatten(named)
         inputs = torch.cat([data.obs, data.applied], -1)
         wanted = self._outcome(data)
@@ -169,8 +187,22 @@ class WorldModel:
 
     def expect(self, state: ModelState, obs: Tensor, applied: Tensor) -> Step:
         """One step of the ensemble's mean: no sampling, for planning and relabelling."""
-        mean, _, end = self._forward(self.space.view(state.weights), state, obs, applied)
+        return self.expect_with(self.space.view(state.weights), state, obs, applied)
+
+    def expect_with(
+        self, p: dict[str, Tensor], state: ModelState, obs: Tensor, applied: Tensor
+    ) -> Step:
+        """:meth:`expect` with the weights by name; of ``state`` it reads the normaliser only."""
+        mean, _, end = self._forward(p, state, obs, applied)
         return self._step(state, obs, applied, mean.mean(0), end.mean(0), _spread(mean))
+
+    def member_steps(self, state: ModelState, obs: Tensor, applied: Tensor) -> Tensor:
+        """The next observation that each member expects: (K, B, O)."""
+        mean, _ = self.predict(state, obs, applied)
+        K, lead = self.config.members, (self.config.members, *obs.shape[:1])
+        change = (mean * state.out_std + state.out_mean)[..., : len(self._columns)]
+        each = [part.expand(K, *part.shape).flatten(0, 1) for part in (obs, applied)]
+        return self._next(state, *each, change.flatten(0, 1)).view(*lead, -1)
 
     def relabel(self, state: ModelState, data: Batch) -> tuple[Batch, Tensor]:
         """``data`` as the present model would have it happen, and its disagreement (N,)."""
@@ -209,17 +241,22 @@ class WorldModel:
         steps: int,
         generator: torch.Generator,
         on_step: Callable[[int], None] = lambda _: None,
+        trained: Tensor | None = None,
     ) -> ModelState:
-        """Train on ``data``; keep the weights with the least held-out error, stop when it rises."""
+        """Train on ``data``; keep the weights with the least held-out error, stop when it rises.
+
+        ``trained`` (P,) is 1 for weights that may move and 0 for those that stay; all but those of
+        a residual if it is not given.
+        """
+        mask = self._all_but_residual if trained is None else trained
         order = torch.randperm(data.size, generator=generator)
         held = max(1, int(self.config.holdout * data.size))
         test, train = data.take(order[:held]), data.take(order[held:])
         best, best_error, waited = state, self.nmse(state, test), 0
         for step in range(1, steps + 1):
             shape = (self.config.members, self.config.batch)  # its own bootstrap for each member
-            state = self._train_step(
-                state, train.take(torch.randint(train.size, shape, generator=generator))
-            )
+            index = torch.randint(train.size, shape, generator=generator)
+            state = self._train_step(state, train.take(index), mask)
             on_step(step)
             if step % self.config.check_every == 0 or step == steps:
                 error = self.nmse(state, test)
@@ -230,11 +267,12 @@ class WorldModel:
                     break
         return best
 
-    def _update(self, state: ModelState, batch: Batch) -> ModelState:
+    def _update(self, state: ModelState, batch: Batch, mask: Tensor) -> ModelState:
         wanted = self._wanted(state, batch)
-        gradient = grad(self._loss)(state.weights, state, batch, wanted)
+        gradient = mask * grad(self._loss)(state.weights, state, batch, wanted)
         t = state.step + 1.0
         weights, m, v = self._adam.step(state.weights, gradient, state.m, state.v, t)
+        weights = torch.where(mask > 0.0, weights, state.weights)  # momentum must not move them
         return state._replace(weights=weights, m=m, v=v, step=t)
 
     def _loss(self, weights: Tensor, state: ModelState, batch: Batch, wanted: Tensor) -> Tensor:
@@ -255,9 +293,13 @@ class WorldModel:
         x = (torch.cat([obs, applied], -1) - state.in_mean) / state.in_std
         if x.dim() == 2:
             x = x.expand(self.config.members, -1, -1)
+        inputs = x
         x = silu(x @ p["model.0.weight"] + p["model.0.bias"])  # (K, B, H)
         x = silu(x @ p["model.1.weight"] + p["model.1.bias"])
         mean = x @ p["model.mean.weight"] + p["model.mean.bias"]
+        if self.config.residual:
+            extra = silu(inputs @ p["model.residual.0.weight"] + p["model.residual.0.bias"])
+            mean = mean + extra @ p["model.residual.1.weight"] + p["model.residual.1.bias"]
         raw = x @ p["model.log_var.weight"] + p["model.log_var.bias"]
         high, low = p["model.max_log_var"], p["model.min_log_var"]
         raw = high - softplus(high - raw)
@@ -276,14 +318,9 @@ class WorldModel:
 
     def _next(self, state: ModelState, obs: Tensor, applied: Tensor, change: Tensor) -> Tensor:
         """Change (B, ·) in observation units → observation (B, O) that could have been measured."""
-        following = obs.clone()
-        following[..., self._columns] += change
-        following = following.clamp(state.low, state.high)
-        for cos, sin in self._circles:
-            radius = torch.hypot(following[..., cos], following[..., sin]).clamp_min(1e-6)
-            following[..., cos] /= radius
-            following[..., sin] /= radius
-        shifted: Tensor = self._layout.shift_history(obs, applied, following)
+        following = (obs + change @ self._scatter).clamp(state.low, state.high)
+        radius = (following**2 @ self._pairs + self._alone).sqrt().clamp_min(1e-6)
+        shifted: Tensor = self._layout.shift_history(obs, applied, following / radius)
         return shifted
 
     def _step(
@@ -294,8 +331,8 @@ class WorldModel:
         outcome = outcome * state.out_std + state.out_mean
         following = self._next(state, obs, applied, outcome[:, : len(self._columns)])
         if self._judge is None:
-            least, most = state.reward_range.unbind()
-            return Step(following, outcome[:, -1].clamp(least, most), (end > 0.0).float(), spread)
+            reward = outcome[:, -1].clamp(state.reward_range[:1], state.reward_range[1:])
+            return Step(following, reward, torch.where(end > 0.0, 1.0, 0.0), spread)
         judged = self._judge(obs, applied, following)
         return Step(following, judged.reward.clamp(0.0, 1.0), judged.terminated, spread)
 
@@ -305,11 +342,28 @@ def _spread(mean: Tensor) -> Tensor:
     return mean.var(0, unbiased=False).mean(-1).sqrt()
 
 
-def _circles(layout: Columns) -> list[tuple[int, int]]:
-    """Columns (cos, sin) of one joint: predictions are put back on the unit circle."""
-    pairs = []
+def _residual_shapes(K: int, inputs: int, width: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    if width == 0:
+        return {}
+    return {
+        "model.residual.0.weight": (K, inputs, width),
+        "model.residual.0.bias": (K, 1, width),
+        "model.residual.1.weight": (K, width, outputs),
+        "model.residual.1.bias": (K, 1, outputs),
+    }
+
+
+def _circles(layout: Columns) -> tuple[Tensor, Tensor]:
+    """Columns (cos, sin) of one joint: predictions are put back on the unit circle.
+
+    Returns:
+        (O, O), which sums both squares of a pair into both columns, and (O,), 1 for all others.
+    """
+    pairs, alone = torch.zeros(layout.size, layout.size), torch.ones(layout.size)
     for column, label in enumerate(layout.labels):
         kind, _, joint = label.partition(":")
         if kind == "cos" and f"sin:{joint}" in layout.labels:
-            pairs.append((column, layout.labels.index(f"sin:{joint}")))
-    return pairs
+            pair = [column, layout.labels.index(f"sin:{joint}")]
+            pairs[pair[0], pair] = pairs[pair[1], pair] = 1.0
+            alone[pair] = 0.0
+    return pairs, alone

@@ -69,13 +69,13 @@ def _agent(cell: Cell, method: Method, problem: Problem, prior: Prior) -> Agent:
     recipe, O, A = cell.pair.recipe, problem.layout.size, problem.layout.action_size
     kept = generated(cell.pair, problem, prior, cell.seed) if method.generates else empty(O, A)
     bench = Bench(
-        O=O, A=A, discount=problem.discount, source=prior.data(problem, kept), sac=recipe.sac,
-        updates_per_step=recipe.finetune.updates_per_step,
+        O=O, A=A, discount=problem.discount, source=prior.data(problem, kept),
+        sac=recipe.target_sac, updates_per_step=recipe.finetune.updates_per_step,
         warmup_steps=recipe.finetune.warmup_steps, seed=cell.seed,
         model=problem.world_model(recipe.model), model_state=prior.model,
     )  # fmt: skip
     random = prior.replay.reward[: recipe.source.random_steps].mean()
-    return method.make(bench, Terms(recipe.finetune, float(random)))
+    return method.make(bench, Terms(recipe.finetune, recipe.sac, float(random)))
 
 
 def _live(

@@ -7,7 +7,6 @@ evaluation, gradient steps only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -35,24 +34,9 @@ class Work(NamedTuple):
     units: int
 
 
-@dataclass(frozen=True)
-class Size:
-    """Observation, action, hidden width and batch of a learner."""
-
-    O: int
-    A: int
-    width: int
-    batch: int
-
-    def learner(self) -> Sac:
-        """Ours: LayerNorm critics, two of them, automatic temperature."""
-        entropy = -float(self.A)
-        config = SacConfig(width=self.width, batch=self.batch, target_entropy=entropy)
-        return Sac(self.O, self.A, DISCOUNT, config)
-
-
-FURUTA = Size(O=7, A=1, width=64, batch=128)
-CHEETAH = Size(O=17, A=6, width=256, batch=256)
+def learner(O: int, A: int, width: int, batch: int) -> Sac:
+    """Ours: LayerNorm critics, two of them, automatic temperature."""
+    return Sac(O, A, DISCOUNT, SacConfig(width=width, batch=batch, target_entropy=-float(A)))
 
 
 def made_transitions(O: int, A: int, count: int, seed: int = 0) -> Batch:
@@ -67,24 +51,23 @@ def made_transitions(O: int, A: int, count: int, seed: int = 0) -> Batch:
     return Batch(obs, applied, reward, following, torch.zeros(count))
 
 
-def updates(
-    sac: Sac, size: Size, dtype: torch.dtype, seed: int = 0
-) -> Iterator[tuple[SacState, SacLoss]]:
+def updates(sac: Sac, dtype: torch.dtype, seed: int = 0) -> Iterator[tuple[SacState, SacLoss]]:
     """Endless updates of ours from ``seed``; matrix products in ``dtype``."""
     generator = torch.Generator().manual_seed(seed)
-    replay = Replay(size.O, size.A, TRANSITIONS)
-    replay.add(made_transitions(size.O, size.A, TRANSITIONS))
+    O, A = _sizes(sac)
+    replay = Replay(O, A, TRANSITIONS)
+    replay.add(made_transitions(O, A, TRANSITIONS))
     state = sac.initial(seed)
     while True:
-        batch, noise = replay.sample(size.batch, generator), sac.noise(generator)
+        batch, noise = replay.sample(sac.config.batch, generator), sac.noise(generator)
         with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
             state, loss = sac.update(state, batch, noise)
         yield state, loss
 
 
-def our_updates(size: Size, dtype: torch.dtype = torch.float32) -> Work:
+def our_updates(sac: Sac, dtype: torch.dtype = torch.float32) -> Work:
     """Updates of ours."""
-    stream = updates(size.learner(), size, dtype)
+    stream = updates(sac, dtype)
 
     def run() -> None:
         for _ in range(BURST):
@@ -93,8 +76,8 @@ def our_updates(size: Size, dtype: torch.dtype = torch.float32) -> Work:
     return Work(run, BURST)
 
 
-def peer_updates(size: Size) -> Work:
-    """Updates of stable-baselines3's SAC with the same network, batch and step sizes.
+def peer_updates(sac: Sac) -> Work:
+    """Updates of stable-baselines3's SAC with the network, batch and step sizes of ``sac``.
 
     Raises:
         ConfigError: it is not installed.
@@ -104,28 +87,28 @@ def peer_updates(size: Size) -> Work:
         from stable_baselines3.common.logger import Logger  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError("stable-baselines3 is missing; see requirements/bench.txt") from error
-    ours = size.learner().config
+    (O, A), ours = _sizes(sac), sac.config
     model = SAC(
-        "MlpPolicy", _Spaces(size), learning_rate=ours.lr, buffer_size=TRANSITIONS,
-        batch_size=size.batch, tau=ours.tau, gamma=DISCOUNT, ent_coef="auto_0.1",
-        policy_kwargs={"net_arch": [size.width] * 2, "n_critics": ours.critics},
+        "MlpPolicy", _Spaces(O, A), learning_rate=ours.lr, buffer_size=TRANSITIONS,
+        batch_size=ours.batch, tau=ours.tau, gamma=DISCOUNT, ent_coef=f"auto_{ours.alpha_start}",
+        policy_kwargs={"net_arch": [ours.width] * 2, "n_critics": ours.critics},
         seed=0, device="cpu",
     )  # fmt: skip
     model.set_logger(Logger(None, []))
-    _fill(model.replay_buffer, made_transitions(size.O, size.A, TRANSITIONS))
-    return Work(lambda: model.train(BURST, size.batch), BURST)
+    _fill(model.replay_buffer, made_transitions(O, A, TRANSITIONS))
+    return Work(lambda: model.train(BURST, ours.batch), BURST)
 
 
-def fit_steps(size: Size, config: ModelConfig, stance: str = "default") -> Work:
+def fit_steps(O: int, A: int, config: ModelConfig, stance: str = "default") -> Work:
     """Steps of the ensemble's fit, held-out checks included.
 
     Args:
-        size: of observation and action.
+        O: observation size.
+        A: action size.
         config: of the ensemble.
         stance: of ``torch.compiler``: "default", or "force_eager" to run the same code uncompiled.
     """
-    model = WorldModel(Unnamed(size.O, size.A), None, config)
-    data = made_transitions(size.O, size.A, TRANSITIONS)
+    model, data = WorldModel(Unnamed(O, A), None, config), made_transitions(O, A, TRANSITIONS)
     state, generator = model.initial(data, seed=0), torch.Generator().manual_seed(0)
 
     def run() -> None:
@@ -135,10 +118,10 @@ def fit_steps(size: Size, config: ModelConfig, stance: str = "default") -> Work:
     return Work(run, BURST)
 
 
-def plans(size: Size, config: PlanConfig, model_config: ModelConfig, starts: int) -> Work:
-    """Plans from ``starts`` start states at once."""
-    data = made_transitions(size.O, size.A, TRANSITIONS)
-    model, sac = WorldModel(Unnamed(size.O, size.A), None, model_config), size.learner()
+def plans(sac: Sac, config: PlanConfig, model_config: ModelConfig, starts: int) -> Work:
+    """Plans from ``starts`` start states at once, with the networks of ``sac``."""
+    O, A = _sizes(sac)
+    data, model = made_transitions(O, A, TRANSITIONS), WorldModel(Unnamed(O, A), None, model_config)
     networks = sac.initial(seed=0)
     planner = Planner(
         model,
@@ -149,7 +132,7 @@ def plans(size: Size, config: PlanConfig, model_config: ModelConfig, starts: int
         DISCOUNT,
         torch.Generator().manual_seed(0),
     )
-    mean = torch.zeros(starts, config.horizon, size.A)
+    mean = torch.zeros(starts, config.horizon, A)
 
     def run() -> None:
         with torch.no_grad():
@@ -172,9 +155,14 @@ def matrix_products(n: int, dtype: torch.dtype) -> Work:
 class _Spaces(gymnasium.Env[Any, Any]):
     """A world of a size in which nothing happens: the peer asks for one before it will learn."""
 
-    def __init__(self, size: Size) -> None:
-        self.observation_space = Box(-np.inf, np.inf, (size.O,), np.float32)
-        self.action_space = Box(-1.0, 1.0, (size.A,), np.float32)
+    def __init__(self, O: int, A: int) -> None:
+        self.observation_space = Box(-np.inf, np.inf, (O,), np.float32)
+        self.action_space = Box(-1.0, 1.0, (A,), np.float32)
+
+
+def _sizes(sac: Sac) -> tuple[int, int]:
+    """Observation and action of a learner."""
+    return sac.actor_space.shapes["actor.0.weight"][0], sac.action_size
 
 
 def _fill(buffer: Any, data: Batch) -> None:

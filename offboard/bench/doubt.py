@@ -21,7 +21,7 @@ from offboard.rollout import Env, Policy, actor_policy, step_env
 from offboard.uncertainty import Quality, estimator, quality
 from offboard.world_model import ModelState, WorldModel
 
-CALIBRATION_EPISODES, FRESH_EPISODES = 60, 60
+CALIBRATION_EPISODES, FRESH_EPISODES = 120, 120
 EPISODE_STEPS = 150
 HORIZONS = (5, 10, 25, 50)
 HEADLINE_HORIZON = 25
@@ -48,7 +48,7 @@ def doubt(
     policy = actor_policy(sac.actor_space, prior.sac.actor, generator)
     count = CALIBRATION_EPISODES + FRESH_EPISODES
     source = _episodes(pair.source, policy, count, seed)
-    target = _episodes(pair.target, policy, FRESH_EPISODES // 2, seed)
+    target = _episodes(pair.target, policy, FRESH_EPISODES // 3, seed)
     calibration, fresh = source[:CALIBRATION_EPISODES], source[CALIBRATION_EPISODES:]
     claims = bounds(
         model, prior.model, estimate, calibration, fresh, HORIZONS, problem.discount,

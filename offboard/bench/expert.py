@@ -51,12 +51,13 @@ def reference_of(pair: Pair, out: Path) -> Reference:
 
 def _train(pair: Pair, out: Path) -> dict[str, float]:
     recipe, problem = pair.recipe, problem_of(pair.target, pair.recipe.discount)
-    sac, config = problem.sac(recipe.sac), recipe.expert
+    sac, config = problem.sac(recipe.target_sac), recipe.expert
     if pair.expert_from == "source":
         prior = source_of(pair, EXPERT_SEED, out)
         start = sac.restart(prior.sac.actor, prior.sac.critic)
     else:
-        start, config = sac.initial(EXPERT_SEED), recipe.source
+        sac, config = problem.sac(recipe.sac), recipe.source
+        start = sac.initial(EXPERT_SEED)
     env, judge_env = open_world(pair.target), open_world(pair.target)
     replay = Replay(problem.layout.size, problem.layout.action_size, config.env_steps)
     trained = train_online(

@@ -20,9 +20,13 @@ RLPD_CRITICS, RLPD_SUBSET = 10, 2
 
 @dataclass(frozen=True)
 class Terms:
-    """What a cell gives a method beside the world: budgets and a mean reward to beat."""
+    """What a cell gives a method beside the world.
+
+    Budgets, a mean reward to beat, and the algorithm that learned the source from nothing.
+    """
 
     finetune: FinetuneConfig
+    fresh: SacConfig
     random_reward: float
 
 
@@ -53,14 +57,15 @@ def _ours(course: Course | None) -> Make:
             replace(terms.finetune, course=course),
             bench.seed,
             terms.random_reward,
+            _sac(bench, terms.fresh),
         )
-        return TransferAgent(learner, sac, bench.seed + 1)
+        return TransferAgent(learner, bench.model, sac, bench.seed + 1)
 
     return make
 
 
 def _scratch(bench: Bench, terms: Terms) -> Agent:
-    sac, nothing = _sac(bench), empty(bench.O, bench.A)
+    sac, nothing = _sac(bench, terms.fresh), empty(bench.O, bench.A)
     return MixedSac(
         sac, sac.initial(bench.seed), nothing, never, bench.warmup_steps,
         bench.updates_per_step, bench.seed,
@@ -68,7 +73,7 @@ def _scratch(bench: Bench, terms: Terms) -> Agent:
 
 
 def _rlpd(bench: Bench, terms: Terms) -> Agent:
-    config = replace(bench.sac, critics=RLPD_CRITICS, target_subset=RLPD_SUBSET)
+    config = replace(terms.fresh, critics=RLPD_CRITICS, target_subset=RLPD_SUBSET)
     sac = _sac(bench, config)
     return MixedSac(
         sac, sac.initial(bench.seed), bench.known_source().replay, symmetric,

@@ -23,6 +23,8 @@ class Recipe:
 
     discount: float
     sac: SacConfig
+    target_lr: float
+    target_alpha_min: float
     source: OnlineConfig
     model: ModelConfig
     model_steps: int
@@ -32,6 +34,11 @@ class Recipe:
     evaluate_episodes: int
     expert: OnlineConfig
     judge_episodes: int = 10
+
+    @property
+    def target_sac(self) -> SacConfig:
+        """The algorithm in the target: smaller steps keep a warm start from collapsing."""
+        return replace(self.sac, lr=self.target_lr, alpha_min=self.target_alpha_min)
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ class Pair:
 FURUTA = Recipe(
     discount=0.98,
     sac=SacConfig(),
+    target_lr=3e-4,
+    target_alpha_min=0.03,
     source=OnlineConfig(env_steps=15_000),
     model=ModelConfig(),
     model_steps=3_000,
@@ -66,6 +75,8 @@ _LEGGED_SAC = SacConfig(width=128, lr=5e-4, tau=0.005, target_entropy=-6.0)
 CHEETAH = Recipe(
     discount=0.99,
     sac=_LEGGED_SAC,
+    target_lr=5e-4,
+    target_alpha_min=0.0,
     source=OnlineConfig(
         env_steps=60_000,
         random_steps=2_000,
@@ -81,7 +92,7 @@ CHEETAH = Recipe(
         adapt_steps=1_000,
         sampling=SamplingConfig(half_life=20_000),
     ),
-    budget_steps=8_000,
+    budget_steps=6_000,
     evaluate_every=1_000,
     evaluate_episodes=3,
     expert=OnlineConfig(

@@ -17,13 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from offboard import compiled
 from offboard.bench import flops
 from offboard.bench.contenders import (
-    CHEETAH,
-    FURUTA,
-    Size,
     Work,
     fit_steps,
+    learner,
     matrix_products,
     our_updates,
     peer_updates,
@@ -31,13 +30,16 @@ from offboard.bench.contenders import (
     updates,
 )
 from offboard.columns import Unnamed
-from offboard.compiled import can_compile
 from offboard.planner import PlanConfig
+from offboard.sac import Sac
 from offboard.world_model import ModelConfig, WorldModel
 
 Json = dict[str, Any]
 Rates = dict[str, list[float]]
 Clock = Callable[[], float]
+
+FURUTA, CHEETAH = (7, 1, 64, 128), (17, 6, 256, 256)
+"""Observation, action, hidden width and batch: the rig's own, and what peers use on HalfCheetah."""
 
 ROUNDS = 5
 STARTS = 64
@@ -53,38 +55,40 @@ def measure_speed(seconds: float, clock: Clock = time.perf_counter) -> Json:
     Raises:
         ConfigError: stable-baselines3 is not installed.
     """
+    furuta, cheetah = learner(*FURUTA), learner(*CHEETAH)
     with _one_thread():
-        rates = alternate(contenders(), seconds, ROUNDS, clock)
+        rates = alternate(contenders(furuta, cheetah), seconds, ROUNDS, clock)
         return {
-            **report(rates),
-            "deterministic": repeats_exactly(FURUTA, CHECKED_UPDATES),
+            **report(rates, unit_flops(furuta, cheetah)),
+            "deterministic": repeats_exactly(furuta, CHECKED_UPDATES),
             "bf16": {
                 "updates_s_256": median(rates["ours_256_bf16"]),
                 "gain": _ratio(rates, "ours_256_bf16", "ours_256"),
-                **tracking(CHEETAH, TRACKED_UPDATES),
+                **tracking(cheetah, TRACKED_UPDATES),
             },
-            "compiled": can_compile(),
+            "compiled": compiled.can_compile(),
             "versions": {name: _version(name) for name in ("torch", "stable-baselines3")},
             "rounds": rates,
         }
 
 
-def contenders() -> dict[str, Work]:
+def contenders(furuta: Sac, cheetah: Sac) -> dict[str, Work]:
     """Everything timed, rivals next to each other."""
+    O, A, *_ = CHEETAH
     products = {
         f"{name}_{n}": matrix_products(n, dtype)
         for n in MATRICES
         for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
     }
     return {
-        "ours_64": our_updates(FURUTA),
-        "sb3_64": peer_updates(FURUTA),
-        "ours_256": our_updates(CHEETAH),
-        "sb3_256": peer_updates(CHEETAH),
-        "ours_256_bf16": our_updates(CHEETAH, torch.bfloat16),
-        "fit": fit_steps(CHEETAH, ModelConfig()),
-        "fit_eager": fit_steps(CHEETAH, ModelConfig(), "force_eager"),
-        "plans": plans(CHEETAH, PlanConfig(), ModelConfig(), STARTS),
+        "ours_64": our_updates(furuta),
+        "sb3_64": peer_updates(furuta),
+        "ours_256": our_updates(cheetah),
+        "sb3_256": peer_updates(cheetah),
+        "ours_256_bf16": our_updates(cheetah, torch.bfloat16),
+        "fit": fit_steps(O, A, ModelConfig()),
+        "fit_eager": fit_steps(O, A, ModelConfig(), "force_eager"),
+        "plans": plans(cheetah, PlanConfig(), ModelConfig(), STARTS),
         **products,
     }
 
@@ -101,8 +105,13 @@ def alternate(works: dict[str, Work], seconds: float, rounds: int, clock: Clock)
     return rates
 
 
-def report(rates: Rates) -> Json:
-    """Medians, ratios, and fractions of the machine's fp32 matrix rate."""
+def report(rates: Rates, unit_flops: dict[str, int]) -> Json:
+    """Medians, ratios, and fractions of the machine's fp32 matrix rate.
+
+    Args:
+        rates: of every contender.
+        unit_flops: operations in one unit of those whose fraction is wanted.
+    """
     typical = {name: median(values) for name, values in rates.items()}
     machine = typical["fp32_1024"]
     return {
@@ -122,32 +131,32 @@ def report(rates: Rates) -> Json:
             for kind in ("fp32", "bf16")
         },
         "matrix_fraction": {
-            name: count * typical[name] / machine for name, count in unit_flops().items()
+            name: count * typical[name] / machine for name, count in unit_flops.items()
         },
     }
 
 
-def unit_flops() -> dict[str, int]:
+def unit_flops(furuta: Sac, cheetah: Sac) -> dict[str, int]:
     """Floating-point operations in the matrix products of one unit of each contender of ours."""
-    model = WorldModel(Unnamed(CHEETAH.O, CHEETAH.A), None, ModelConfig()).space
-    actor, critic = CHEETAH.learner().actor_space, CHEETAH.learner().critic_space
+    O, A, *_ = CHEETAH
+    model = WorldModel(Unnamed(O, A), None, ModelConfig()).space
     return {
-        "ours_64": _update_flops(FURUTA),
-        "ours_256": _update_flops(CHEETAH),
+        "ours_64": flops.update(furuta.actor_space, furuta.critic_space, furuta.config.batch),
+        "ours_256": flops.update(cheetah.actor_space, cheetah.critic_space, cheetah.config.batch),
         "fit": flops.fit(model, ModelConfig().batch),
-        "plans": flops.plan(model, actor, critic, PlanConfig()),
+        "plans": flops.plan(model, cheetah.actor_space, cheetah.critic_space, PlanConfig()),
     }
 
 
-def repeats_exactly(size: Size, count: int) -> bool:
+def repeats_exactly(sac: Sac, count: int) -> bool:
     """Whether ``count`` updates from the same seed end in the same bits twice."""
-    first, second = (_state_after(size, count) for _ in range(2))
+    first, second = (_state_after(sac, count) for _ in range(2))
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def tracking(size: Size, count: int) -> Json:
+def tracking(sac: Sac, count: int) -> Json:
     """Late critic loss and value of bf16 products over those of fp32, same seed and batches."""
-    full, half = (_late(size, dtype, count) for dtype in (torch.float32, torch.bfloat16))
+    full, half = (_late(sac, dtype, count) for dtype in (torch.float32, torch.bfloat16))
     return {
         "critic_loss_ratio": float(half[0] / full[0]),
         "q_ratio": float(half[1] / full[1]),
@@ -167,21 +176,14 @@ def _ratio(rates: Rates, ours: str, theirs: str) -> float:
     return median(a / b for a, b in zip(rates[ours], rates[theirs], strict=True))
 
 
-def _update_flops(size: Size) -> int:
-    sac = size.learner()
-    return flops.update(sac.actor_space, sac.critic_space, size.batch)
-
-
-def _state_after(size: Size, count: int) -> tuple[Tensor, ...]:
-    stream = updates(size.learner(), size, torch.float32)
-    state, _ = next(islice(stream, count - 1, None))
+def _state_after(sac: Sac, count: int) -> tuple[Tensor, ...]:
+    state, _ = next(islice(updates(sac, torch.float32), count - 1, None))
     return state
 
 
-def _late(size: Size, dtype: torch.dtype, count: int) -> tuple[Tensor, Tensor]:
+def _late(sac: Sac, dtype: torch.dtype, count: int) -> tuple[Tensor, Tensor]:
     """Mean critic loss and value over the last third of ``count`` updates."""
-    stream = updates(size.learner(), size, dtype)
-    losses = [loss for _, loss in islice(stream, count - count // 3, count)]
+    losses = [loss for _, loss in islice(updates(sac, dtype), count - count // 3, count)]
     return (
         torch.stack([loss.critic for loss in losses]).mean(),
         torch.stack([loss.q for loss in losses]).mean(),

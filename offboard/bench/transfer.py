@@ -82,6 +82,7 @@ def transfer(
         "notes": [
             *notes,
             *(f"{pair}: {why}" for pair, (_, why) in ratios.items() if why),
+            *_not_compared(grid),
             *_few_seeds(grid),
         ],
     }
@@ -163,6 +164,14 @@ def _comparable(grid: Grid, pair: str) -> bool:
     if ours is None or theirs is None:
         return False
     return ours.budget == theirs.budget and bool(set(ours.seeds) & set(theirs.seeds))
+
+
+def _not_compared(grid: Grid) -> list[str]:
+    return [
+        f"{pair}: {OURS} and {FINE_TUNED} share no seed or not the budget, areas are not compared"
+        for pair in sorted({pair for pair, _ in grid})
+        if {(pair, OURS), (pair, FINE_TUNED)} <= grid.keys() and not _comparable(grid, pair)
+    ]
 
 
 def _improvement(grid: Grid) -> Json:

@@ -1,27 +1,54 @@
-"""The product's own learner in lock step: what ``wombet-offboard serve`` runs, without a robot."""
+"""The product's own learner in lock step: what ``wombet-offboard serve`` runs, without a robot.
+
+The learner's newest actor explores. What would be deployed is the best snapshot of those that have
+acted for an episode, and the newest: late training and the dip after a change of task must not
+destroy a good policy. A snapshot is worth the less of what was measured and what the adapted model
+expects. Where the model has no say (the course is not ``relabel``) the newest is deployed.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from statistics import mean
+
 import torch
+from torch import Tensor
 
 from offboard.finetune import Evidence, Learner
+from offboard.networks import act
 from offboard.replay import Batch, join
 from offboard.rollout import Policy, actor_policy
 from offboard.sac import Sac
-from offboard.world_model import ModelState
+from offboard.snapshots import imagined_return
+from offboard.switch import Course
+from offboard.world_model import ModelState, WorldModel
 
 ARRIVAL = 25
 """Transitions arrive together, as the robot's batches do (half a second at 50 Hz)."""
+STARTS, SNAPSHOTS = 8, 6
+LOOK_AHEAD = 250
+
+
+@dataclass(eq=False)
+class _Kept:
+    """An actor (P,) and the exploring returns that were measured with it."""
+
+    actor: Tensor
+    returns: list[float] = field(default_factory=list)
 
 
 class TransferAgent:
     """Feeds a :class:`Learner` and lets it do all it owes at each arrival."""
 
-    def __init__(self, learner: Learner, sac: Sac, seed: int) -> None:
+    def __init__(self, learner: Learner, model: WorldModel, sac: Sac, seed: int) -> None:
         self._learner = learner
-        self._space = sac.actor_space
+        self._model = model
+        self._sac = sac
         self._generator = torch.Generator().manual_seed(seed)
         self._waiting: list[Batch] = []
+        self._starts: list[Tensor] = []
+        self._kept = [_Kept(learner.state.actor)]
+        self._total, self._begins = 0.0, True
 
     @property
     def evidence(self) -> Evidence:
@@ -34,13 +61,14 @@ class TransferAgent:
         return self._learner.model_state
 
     def policy(self, explore: bool) -> Policy:
-        """The present actor."""
-        return actor_policy(
-            self._space, self._learner.state.actor, self._generator if explore else None
-        )
+        """The newest actor to explore with, or the one that would be deployed."""
+        if explore:
+            return actor_policy(self._sac.actor_space, self._kept[-1].actor, self._generator)
+        return actor_policy(self._sac.actor_space, self._deployed())
 
     def observe(self, transition: Batch, over: bool) -> None:
         """Take one transition; learn at every arrival."""
+        self._measure(transition, over)
         self._waiting.append(transition)
         if len(self._waiting) < ARRIVAL and not over:
             return
@@ -49,3 +77,36 @@ class TransferAgent:
         if self._learner.due_for_adaptation:
             self._learner.adapt()
         self._learner.train(max(0, self._learner.updates_owed))
+        if self._learner.evidence.course is not Course.RELABEL:
+            self._kept = [_Kept(self._learner.state.actor)]
+        elif over:
+            self._keep()
+
+    def _measure(self, transition: Batch, over: bool) -> None:
+        if self._begins:
+            self._starts = [*self._starts, transition.obs[0]][-STARTS:]
+        self._begins = over
+        self._total += float(transition.reward)
+        if over:
+            self._kept[-1].returns.append(self._total)
+            self._total = 0.0
+
+    def _keep(self) -> None:
+        """The newest actor explores from now on; the worst of the others is forgotten."""
+        self._kept.append(_Kept(self._learner.state.actor))
+        if len(self._kept) > SNAPSHOTS:
+            self._kept.remove(min(self._kept[:-1], key=self._worth))
+
+    def _deployed(self) -> Tensor:
+        if self._learner.evidence.course is not Course.RELABEL:
+            return self._learner.state.actor
+        return max([_Kept(self._learner.state.actor), *self._kept], key=self._worth).actor
+
+    def _worth(self, kept: _Kept) -> float:
+        named = self._sac.actor_space.view(kept.actor)
+        quiet = torch.zeros(len(self._starts), self._sac.action_size)
+        expected = imagined_return(
+            self._model, self.model_state, lambda obs: act(named, obs, quiet),
+            torch.stack(self._starts), LOOK_AHEAD,
+        )  # fmt: skip
+        return min(expected, mean(kept.returns)) if kept.returns else expected

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from offboard.filter import FilterConfig, keep_mask, kept_transitions
-from offboard.generate import GenerateConfig, Trajectories, generate
+from offboard.filter import FilterConfig, Selection, kept_transitions, select
+from offboard.generate import GenerateConfig, Trajectories, draw_starts, generate
 from offboard.planner import PlanConfig, Planner
 from offboard.progress import bar
 from offboard.replay import Batch
@@ -45,11 +45,11 @@ def run_generate(config: OfflineConfig, out: Path) -> dict[str, Any]:
     run = open_run(out, config, setup.files_sha256)
     if run.result is not None:
         return run.result
-    made = _generate(config, setup, source)
-    keep = keep_mask(made.returns, made.uncertainty, config.filter)
-    run.save("kept", pack("kept", kept_transitions(made, keep)))
-    run.save("plane", _plane(made, keep))
-    return run.finish(_summary(made, keep))
+    made, limit = _generate(config, setup, source)
+    chosen = select(made, limit, config.filter)
+    run.save("kept", pack("kept", kept_transitions(made, chosen.steps)))
+    run.save("plane", _plane(chosen))
+    return run.finish(_summary(made, chosen))
 
 
 def load_kept(path: Path) -> Batch:
@@ -57,7 +57,10 @@ def load_kept(path: Path) -> Batch:
     return unpack("kept", Batch, existing_run(path).load("kept"))
 
 
-def _generate(config: OfflineConfig, setup: TaskSetup, source: Source) -> Trajectories:
+def _generate(
+    config: OfflineConfig, setup: TaskSetup, source: Source
+) -> tuple[Trajectories, float]:
+    """The trajectories, and the uncertainty that no step of them should pass."""
     sac = setup.sac(SacConfig(**source.config["sac"]))
     model = setup.world_model(ModelConfig(**source.config["model"]))
     generator = torch.Generator().manual_seed(config.seed)
@@ -70,27 +73,35 @@ def _generate(config: OfflineConfig, setup: TaskSetup, source: Source) -> Trajec
         setup.discount,
         generator,
     )
-    index = torch.randint(
-        source.starts.shape[0], (config.generate.trajectories,), generator=generator
-    )
+    starts = draw_starts(source.starts, source.replay.obs, config.generate, generator)
     with bar("generate", config.generate.steps) as progress:
-        return generate(
-            planner, model, source.model, source.starts[index], config.plan.horizon,
+        made = generate(
+            planner, model, source.model, starts, config.plan.horizon,
             config.generate, generator, lambda step: progress(step, ""),
         )  # fmt: skip
+    real = model.disagreement(source.model, source.replay.obs, source.replay.applied)
+    return made, float(torch.quantile(real, config.filter.step_quantile))
 
 
-def _plane(made: Trajectories, keep: Tensor) -> dict[str, Tensor]:
+def _plane(chosen: Selection) -> dict[str, Tensor]:
     """What the report's scatter shows: one point per trajectory."""
-    return {"returns": made.returns, "uncertainty": made.uncertainty, "kept": keep.to(torch.uint8)}
+    return {
+        "returns": chosen.returns,
+        "uncertainty": chosen.uncertainty,
+        "kept": chosen.keep.to(torch.uint8),
+    }
 
 
-def _summary(made: Trajectories, keep: Tensor) -> dict[str, Any]:
+def _summary(made: Trajectories, chosen: Selection) -> dict[str, Any]:
+    keep = chosen.keep
     return {
         "trajectories": keep.shape[0],
         "kept": int(keep.sum()),
-        "return_mean_all": float(made.returns.mean()),
-        "return_mean_kept": float(made.returns[keep].mean()),
-        "uncertainty_mean_all": float(made.uncertainty.mean()),
-        "uncertainty_mean_kept": float(made.uncertainty[keep].mean()),
+        "return_mean_all": float(chosen.returns.mean()),
+        "return_mean_kept": float(chosen.returns[keep].mean()),
+        "uncertainty_mean_all": float(chosen.uncertainty.mean()),
+        "uncertainty_mean_kept": float(chosen.uncertainty[keep].mean()),
+        "steps_kept": int(chosen.steps.sum()),
+        "steps_live": int(made.live.sum()),
+        "coverage": chosen.coverage,
     }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import queue
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import zmq
 
+from offboard.architecture import ActorArchitecture, Architecture
 from offboard.assembler import Assembler
 from offboard.episode_store import EpisodeStore, open_episode_store
 from offboard.export import Exporter
@@ -16,15 +17,17 @@ from offboard.finetune import FinetuneConfig, Learner
 from offboard.ingest import DEFAULT_ENDPOINT, Ingest
 from offboard.key_table import KeyTable
 from offboard.keys import TABLE_FILE, ServerKeys
+from offboard.planner_policy import PlannerArchitecture, SearchConfig
 from offboard.publish import Repository, open_repository
 from offboard.publisher import Publisher
 from offboard.replay import Batch, join
 from offboard.run_dir import RunDir
-from offboard.sac import SacConfig
+from offboard.sac import Sac, SacConfig
 from offboard.session import Session, SessionConfig
 from offboard.stages.source import Source
+from offboard.stop_list import STOPS_FILE, StopList
 from offboard.task_setup import TaskSetup
-from offboard.world_model import ModelConfig
+from offboard.world_model import ModelConfig, WorldModel
 from protocol.robot_spec import RobotSpec
 from protocol.step_record import Rows
 
@@ -34,7 +37,10 @@ LEARNER = "learner"
 
 @dataclass(frozen=True)
 class ServeConfig:
-    """Where the warm start comes from, which robot adapts, and how."""
+    """Where the warm start comes from, which robot adapts, and how.
+
+    ``policy`` is what the robot gets: the actor, or a search with actor, critics and world model.
+    """
 
     robot: Path
     task: str
@@ -46,6 +52,8 @@ class ServeConfig:
     seed: int = 0
     cpus: tuple[int, ...] = ()
     nice: int = 0
+    policy: Literal["actor", "planner"] = "actor"
+    search: SearchConfig = field(default_factory=SearchConfig)
     sac: SacConfig = field(default_factory=lambda: SacConfig(alpha_min=0.03))
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     session: SessionConfig = field(default_factory=SessionConfig)
@@ -96,6 +104,7 @@ def open_server(
         repository.directory,
         on_rows,
         config.endpoint,
+        StopList(config.keys / STOPS_FILE),
     )
     ingest.policy_version = repository.latest_version
     session, learner = _open_session(config, setup, prior, repository, ingest, run)
@@ -130,10 +139,20 @@ def _open_session(
     def announce(version: int) -> None:
         ingest.policy_version = version
 
-    exporter = Exporter(setup.spec, setup.task, sac.actor_space)
+    architecture = _architecture(config, setup, sac, model)
+    exporter = Exporter(setup.spec, setup.task, architecture)
     publisher = Publisher(exporter, source.replay.obs, repository, announce, run)
     assembler = Assembler(setup.layout, setup.judge)
-    session = Session(learner, model, sac.actor_space, assembler, publisher.publish, config.session)
+    session = Session(learner, model, architecture, assembler, publisher.publish, config.session)
     if run.has(LEARNER):
         session.restore(run.load(LEARNER))
     return session, learner
+
+
+def _architecture(
+    config: ServeConfig, setup: TaskSetup, sac: Sac, model: WorldModel
+) -> Architecture:
+    """What kind of policy is published."""
+    if config.policy == "planner":
+        return PlannerArchitecture(model, sac, setup.discount, config.search)
+    return ActorArchitecture(sac.actor_space)

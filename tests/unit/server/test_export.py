@@ -15,6 +15,7 @@ import torch
 from made_learning import A, O, linear_transitions
 from made_records import SPEC
 
+from offboard.architecture import ActorArchitecture
 from offboard.export import GOLDEN_SAMPLES, PARITY_ATOL, PARITY_RTOL, Bundle, Exporter, Origin
 from offboard.networks import act, actor_space
 from protocol.bundle import (
@@ -29,14 +30,16 @@ from protocol.bundle import (
 from protocol.errors import BundleError
 
 SPACE = actor_space(O, A, width=16)
-ACTOR = 3.0 * SPACE.initial(torch.Generator().manual_seed(0))
+ARCHITECTURE = ActorArchitecture(SPACE)
+LEARNED = 3.0 * SPACE.initial(torch.Generator().manual_seed(0))
+ACTOR = torch.cat([LEARNED, torch.zeros(O), torch.ones(O)])
 SEEN = linear_transitions(400, seed=0).obs
 ORIGIN = Origin(7, 6, run="serve", commit="abc", exploration_scale=0.5, evaluation={"r": 1.0})
 
 
 @pytest.fixture(scope="module")
 def exporter() -> Exporter:
-    return Exporter(SPEC, "swing_up", SPACE)
+    return Exporter(SPEC, "swing_up", ARCHITECTURE)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,7 @@ def run(bundle: Bundle, obs: np.ndarray, noise: np.ndarray) -> np.ndarray:
 def test_the_graph_acts_as_the_actor_did(bundle: Bundle) -> None:
     obs = SEEN[:50]
     noise = torch.randn(50, A, generator=torch.Generator().manual_seed(3))
-    wanted = act(SPACE.view(ACTOR), obs, noise)
+    wanted = act(SPACE.view(LEARNED), obs, noise)
     assert float(wanted.std()) > 0.3
     np.testing.assert_allclose(run(bundle, obs.numpy(), noise.numpy()), wanted.numpy(), atol=1e-5)
 
@@ -150,7 +153,7 @@ def test_the_graph_does_not_tell_where_it_was_made(exporter: Exporter) -> None:
 
 
 def test_the_same_architecture_gives_the_same_bytes(exporter: Exporter) -> None:
-    assert Exporter(SPEC, "swing_up", actor_space(O, A, width=16)).graph == exporter.graph
+    assert Exporter(SPEC, "swing_up", ActorArchitecture(SPACE)).graph == exporter.graph
 
 
 def test_a_fine_tuned_actor_is_a_new_weight_file_only(exporter: Exporter, bundle: Bundle) -> None:
@@ -199,4 +202,4 @@ def test_a_graph_that_disagrees_with_torch_is_refused(exporter, monkeypatch, err
 def test_an_operator_outside_the_contract_is_refused(monkeypatch) -> None:
     monkeypatch.setattr("offboard.export.OPERATORS", OPERATORS - {"Tanh"})
     with pytest.raises(BundleError, match="Tanh"):
-        Exporter(SPEC, "swing_up", SPACE)
+        Exporter(SPEC, "swing_up", ARCHITECTURE)

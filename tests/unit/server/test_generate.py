@@ -1,4 +1,4 @@
-"""Are imagined trajectories whole, dead ones worthless, and only sure and good ones kept?"""
+"""Are imagined trajectories whole, and dead ones worthless?"""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from made_learning import Line
 
-from offboard.filter import FilterConfig, keep_mask, kept_transitions
-from offboard.generate import GenerateConfig, Trajectories, generate
+from offboard.generate import GenerateConfig, Trajectories, draw_starts, generate
 from offboard.replay import Batch
 
 H, M, T = 3, 4, 6
@@ -56,7 +53,7 @@ def test_shapes_are_trajectories_by_steps() -> None:
     made = walked([0.0] * M)
     assert made.steps.obs.shape == made.steps.following.shape == (M, T, 1)
     assert made.steps.applied.shape == (M, T, 1)
-    assert made.steps.reward.shape == made.disagreement.shape == made.live.shape == (M, T)
+    assert made.steps.reward.shape == made.step_uncertainty.shape == made.live.shape == (M, T)
     assert made.returns.shape == made.uncertainty.shape == (M,)
 
 
@@ -90,19 +87,6 @@ def test_uncertainty_is_the_mean_over_the_live_steps() -> None:
     )
 
 
-def test_only_live_steps_of_kept_trajectories_are_transitions() -> None:
-    made = walked([1.2, -1.0, 1.9])
-    batch = kept_transitions(made, torch.tensor([True, False, True]))
-    assert batch.obs[:, 0].tolist() == pytest.approx([1.2, 1.7, 1.9])
-    assert batch.terminated.tolist() == [0.0, 1.0, 1.0]
-    assert batch.following[:, 0].tolist() == pytest.approx([1.7, 2.2, 2.4])
-
-
-def test_keeping_nothing_gives_no_transitions() -> None:
-    batch = kept_transitions(walked([0.0] * M), torch.zeros(M, dtype=torch.bool))
-    assert batch.obs.shape == (0, 1)
-
-
 def test_exploration_differs_between_trajectories_and_stays_in_range() -> None:
     config = replace(CONFIG, steps=200, explore_max=1.0)
     made = walked([-200.0] * 8, 0.0, config=config)
@@ -130,36 +114,15 @@ def test_the_last_plan_is_shifted_by_one_tick() -> None:
     assert told == [1, 2]
 
 
-HALVES = FilterConfig(return_quantile=0.5, uncertainty_quantile=0.5)
-
-
-def test_both_criteria_are_needed() -> None:
-    returns = torch.tensor([9.0, 9.0, 1.0, 1.0])
-    uncertainty = torch.tensor([0.1, 0.9, 0.1, 0.9])
-    assert keep_mask(returns, uncertainty, HALVES).tolist() == [True, False, False, False]
-
-
-def test_thresholds_are_quantiles_and_inclusive() -> None:
-    ramp = torch.arange(11.0)
-    config = FilterConfig(return_quantile=0.3, uncertainty_quantile=0.7)
-    assert keep_mask(ramp, ramp, config).nonzero().flatten().tolist() == [3, 4, 5, 6, 7]
-
-
-VALUES = st.lists(st.tuples(st.floats(0, 250, width=32), st.floats(0, 5, width=32)), min_size=1)
-
-
-@given(VALUES)
-def test_what_is_kept_is_better_and_surer_than_the_thresholds(pairs) -> None:
-    returns, uncertainty = torch.tensor(pairs).unbind(1)
-    keep = keep_mask(returns, uncertainty, FilterConfig())
-    assert (returns[keep] >= returns.quantile(0.3)).all()
-    assert (uncertainty[keep] <= uncertainty.quantile(0.7)).all()
-    dropped = ~keep
-    assert (
-        (returns[dropped] < returns.quantile(0.3))
-        | (uncertainty[dropped] > uncertainty.quantile(0.7))
-    ).all()
-
-
 def test_a_batch_of_trajectories_keeps_its_type() -> None:
     assert isinstance(walked([0.0]).steps, Batch)
+
+
+def test_trajectories_begin_at_resets_and_anywhere_in_the_replay() -> None:
+    resets, replay = torch.zeros(5, 1), torch.arange(1.0, 101.0)[:, None]
+    config = GenerateConfig(trajectories=40, replay_starts=0.25)
+    starts = draw_starts(resets, replay, config, torch.Generator().manual_seed(0))
+    assert starts.shape == (40, 1)
+    assert (starts[:30] == 0.0).all()
+    assert starts[30:].unique().numel() >= 8
+    assert (starts[30:] >= 1.0).all()

@@ -9,29 +9,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made_learning import Line
+from made_learning import Line, blind_critics, indifferent_actor, right_seeing_critics
 from torch import Tensor
 
-from offboard.networks import actor_space, critic_space
 from offboard.planner import PlanConfig, Planner
 
 H, WIDTH = 4, 8
 CONFIG = PlanConfig(
     horizon=H, policy_candidates=16, random_candidates=48, elites=8, temperature=0.1, penalty=0.0
 )
-INDIFFERENT = actor_space(1, 1, WIDTH).view(torch.zeros(actor_space(1, 1, WIDTH).size))
-BLIND = critic_space(1, 1, WIDTH, 2).view(torch.zeros(critic_space(1, 1, WIDTH, 2).size))
-
-
-def seeing_right() -> dict[str, Tensor]:
-    """Critics worth about 1 right of zero and 0 left of it, whatever the action."""
-    named = {name: tensor.clone() for name, tensor in BLIND.items()}
-    for layer in ("critic.0", "critic.1"):
-        named[f"{layer}.gain"].fill_(1.0)
-    named["critic.0.weight"][:, 0] = torch.tensor([1.0, -1.0] * (WIDTH // 2))
-    named["critic.1.weight"][:] = torch.eye(WIDTH)
-    named["critic.head.weight"][:, ::2] = 2.0 / WIDTH
-    return named
+INDIFFERENT, BLIND = indifferent_actor(WIDTH), blind_critics(WIDTH)
 
 
 def first_actions(
@@ -99,7 +86,7 @@ def test_without_candidates_off_the_policy_the_penalty_has_nothing_to_choose() -
 def test_the_terminal_value_shows_what_lies_beyond_the_horizon() -> None:
     nothing = Line(torch.zeros_like)
     assert abs(float(first_actions(nothing, [-0.5], values=BLIND))) < 0.5
-    assert float(first_actions(nothing, [-0.5], values=seeing_right())) > 0.1
+    assert float(first_actions(nothing, [-0.5], values=right_seeing_critics(WIDTH))) > 0.1
 
 
 def test_the_terminal_value_is_worth_less_the_further_off_it_lies() -> None:
@@ -107,7 +94,7 @@ def test_the_terminal_value_is_worth_less_the_further_off_it_lies() -> None:
     world = Line(lambda x: torch.where(x > 0.0, 0.0, 0.4))
     config = replace(CONFIG, horizon=1)
     patient, hasty = (
-        float(first_actions(world, [-0.01], config, seeing_right(), discount))
+        float(first_actions(world, [-0.01], config, right_seeing_critics(WIDTH), discount))
         for discount in (0.9, 0.2)
     )
     assert patient > 0.1
@@ -126,7 +113,7 @@ def test_nothing_is_worth_having_after_the_end() -> None:
     """The critics promise 1 on the right; but who goes there is dead by then."""
     world = Line(lambda x: torch.where(x > 0.0, 0.0, 0.1), ends_at=lambda x: x > 0.0)
     config = replace(CONFIG, horizon=1)
-    assert float(first_actions(world, [-0.01], config, seeing_right())) < 0.0
+    assert float(first_actions(world, [-0.01], config, right_seeing_critics(WIDTH))) < 0.0
 
 
 def test_a_cold_planner_takes_the_best_and_a_warm_one_the_mean_of_the_elites() -> None:

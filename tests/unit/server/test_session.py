@@ -17,6 +17,7 @@ from made_learning import (
     linear_transitions,
 )
 
+from offboard.architecture import ActorArchitecture
 from offboard.assembler import Assembler
 from offboard.finetune import FinetuneConfig, Learner
 from offboard.sac import Sac
@@ -64,6 +65,7 @@ class Bench:
             updates_per_step=1 if learning else 0, warmup_steps=0, adapt_every=30, adapt_steps=5
         )
         self.space = sac.actor_space
+        self.architecture = ActorArchitecture(sac.actor_space)
         self.critic = torch.zeros(sac.critic_space.size)
         self.sac = sac
         self.learner = Learner(
@@ -79,7 +81,12 @@ class Bench:
         self.refusal: BundleError | None = None
         self.mirror = Mirror()
         self.session = Session(
-            self.learner, self.mirror, self.space, Assembler(LAYOUT, JUDGE), self.publish, config
+            self.learner,
+            self.mirror,
+            self.architecture,
+            Assembler(LAYOUT, JUDGE),
+            self.publish,
+            config,
         )
         self.first = 0
 
@@ -88,10 +95,10 @@ class Bench:
         named["actor.head.bias"][0] = math.atanh(action)
         return self.space.flatten(named)
 
-    def publish(self, actor: torch.Tensor, scale: float, evaluation: dict[str, float]) -> int:
+    def publish(self, policy: torch.Tensor, scale: float, evaluation: dict[str, float]) -> int:
         if self.refusal is not None:
             raise self.refusal
-        action = float(self.space.view(actor)["actor.head.bias"][0].tanh())
+        action = float(self.architecture.space.view(policy)["actor.head.bias"][0].tanh())
         self.published.append((round(action, 4), scale, evaluation))
         return len(self.published)
 

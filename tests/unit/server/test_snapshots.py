@@ -8,17 +8,7 @@ import pytest
 import torch
 from made_learning import Line
 
-from offboard.networks import actor_space
 from offboard.snapshots import Snapshot, Snapshots, imagined_return
-
-SPACE = actor_space(1, 1, 4)
-
-
-def constant_actor(mean: float) -> torch.Tensor:
-    """An actor that always wants ``tanh(mean)``."""
-    named = SPACE.view(torch.zeros(SPACE.size))
-    named["actor.head.bias"][0] = mean
-    return SPACE.flatten(named)
 
 
 def kept(*measured: list[float]) -> Snapshots:
@@ -78,12 +68,12 @@ def test_an_episode_of_an_unknown_policy_counts_for_nobody() -> None:
     assert snapshots.best(hopeful).returns == [1.0]
 
 
-def test_a_checkpoint_brings_the_actors_back_unmeasured() -> None:
+def test_a_checkpoint_brings_the_policies_back_unmeasured() -> None:
     saved = kept([10.0], [])
     restored = Snapshots()
     restored.restore({**saved.tensors(), "counts": torch.zeros(3)})
-    assert restored.actors().keys() == {1, 2}
-    assert restored.actors()[1].tolist() == [1.0, 1.0]
+    assert restored.policies().keys() == {1, 2}
+    assert restored.policies()[1].tolist() == [1.0, 1.0]
     assert restored.best(hopeful).version == 2  # nothing is measured: the newest
     restored.measured(1, 10.0)
     assert restored.best(hopeful).version == 1
@@ -92,8 +82,7 @@ def test_a_checkpoint_brings_the_actors_back_unmeasured() -> None:
 def test_the_imagined_return_is_the_mean_over_starts_until_each_ends() -> None:
     """Worth x per step, one unit of length each, from -1 and from 1; beyond 2 it ends."""
     world = Line(lambda x: x, ends_at=lambda x: x > 2.0)
-    step = math.atanh(0.75)
     starts = torch.tensor([[-1.0], [1.0]])
-    total = imagined_return(world, None, SPACE, constant_actor(step), starts, steps=3)
+    total = imagined_return(world, None, lambda obs: torch.full_like(obs, 0.75), starts, steps=3)
     from_left, from_right = (-0.25 + 0.5 + 1.25), (1.75 + 2.5)
     assert total == pytest.approx((from_left + from_right) / 2)

@@ -153,7 +153,7 @@ def test_fitting_keeps_the_weights_that_were_best_on_held_out_data(learned: Mode
 def test_held_out_data_are_never_trained_on(model: WorldModel, monkeypatch) -> None:
     seen: set[tuple[float, ...]] = set()
 
-    def read(state: ModelState, batch: Batch) -> ModelState:
+    def read(state: ModelState, batch: Batch, mask: torch.Tensor) -> ModelState:
         seen.update(tuple(row) for row in batch.obs.flatten(0, 1).tolist())
         return state
 

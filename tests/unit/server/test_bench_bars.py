@@ -1,0 +1,115 @@
+"""Is a bar called met only where the cells meet it, and undecided where nothing decides it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from made_cells import write_cell, write_method
+
+from offboard.bench.transfer import write_transfer
+
+
+def curve(arrival: int) -> list[float]:
+    """Crosses the threshold at the ``arrival``-th thousand steps; 5 is never."""
+    return [90.0 if step >= arrival else 10.0 for step in range(5)]
+
+
+def bars(out: Path) -> dict:
+    return write_transfer(out)["bars"]
+
+
+def learned(out: Path, pair: str, arrivals: dict[str, int]) -> None:
+    for method, arrival in arrivals.items():
+        write_method(out, pair, method, curve(arrival))
+
+
+def test_nothing_run_decides_nothing(tmp_path: Path) -> None:
+    learned(tmp_path, "p", {"rlpd": 2})
+    assert {bar["met"] for bar in bars(tmp_path).values()} == {None}
+
+
+@pytest.mark.parametrize(
+    ("ours", "sac", "met", "goal"),
+    [(1, 4, True, True), (2, 4, True, False), (3, 4, False, False), (5, 4, False, False)],
+)
+def test_half_of_sacs_steps(tmp_path: Path, ours: int, sac: int, met: bool, goal: bool) -> None:
+    learned(tmp_path, "p", {"ours": ours, "scratch": sac})
+    bar = bars(tmp_path)["steps_against_sac"]
+    assert (bar["met"], bar["goal_met"]) == (met, goal)
+
+
+def test_one_slow_pair_misses_the_bar(tmp_path: Path) -> None:
+    learned(tmp_path, "a", {"ours": 1, "scratch": 4})
+    learned(tmp_path, "b", {"ours": 4, "scratch": 4})
+    learned(tmp_path, "c", {"ours": 5, "scratch": 5})  # SAC does not get there
+    bar = bars(tmp_path)["steps_against_sac"]
+    assert bar["figure"] == {"a": 0.25, "b": 1.0}
+    assert bar["met"] is False
+
+
+def test_the_hopeless_pair_asks_for_letting_go_instead(tmp_path: Path) -> None:
+    learned(tmp_path, "cheetah_inverted", {"ours": 2, "scratch": 2, "ft": 4})
+    found = bars(tmp_path)
+    assert found["steps_against_sac"]["met"] is None
+    assert found["letting_go"] == {
+        "wanted": "≤ 1.1",
+        "figure": {"cheetah_inverted": 1.0},
+        "met": True,
+    }
+
+
+def test_letting_go_is_held_against_the_better_of_the_two(tmp_path: Path) -> None:
+    learned(tmp_path, "furuta_gap_4", {"ours": 4, "scratch": 4, "ft": 2})
+    assert bars(tmp_path)["letting_go"]["figure"] == {"furuta_gap_4": 2.0}
+    assert bars(tmp_path)["letting_go"]["met"] is False
+
+
+def test_half_of_the_pairs_must_be_better_and_none_worse(tmp_path: Path) -> None:
+    learned(tmp_path, "a", {"ours": 1, "ft": 3})
+    learned(tmp_path, "b", {"ours": 2, "ft": 2})
+    bar = bars(tmp_path)["auc_against_ft"]
+    assert bar["figure"] == {"pairs": 2, "better": ["a"], "worse": []}
+    assert bar["met"] is True
+    learned(tmp_path, "c", {"ours": 4, "ft": 2})
+    bar = bars(tmp_path)["auc_against_ft"]
+    assert bar["figure"] == {"pairs": 3, "better": ["a"], "worse": ["c"]}
+    assert bar["met"] is False
+
+
+def test_a_difference_within_its_interval_is_not_better(tmp_path: Path) -> None:
+    for seed, gain in enumerate((-3.0, 4.0, -2.0, 3.0, 1.0)):
+        write_cell(tmp_path, "p", "ours", seed, [50.0 + gain] * 5)
+        write_cell(tmp_path, "p", "ft", seed, [50.0] * 5)
+    assert bars(tmp_path)["auc_against_ft"]["figure"]["better"] == []
+
+
+@pytest.mark.parametrize(("good", "seeds", "met"), [(8, 10, True), (7, 10, False), (5, 5, None)])
+def test_the_flagship_needs_ten_seeds(tmp_path: Path, good: int, seeds: int, met) -> None:
+    for seed in range(seeds):
+        arrival = 2 if seed < good else 3  # thousand steps
+        write_cell(tmp_path, "furuta_live", "ours", seed, curve(arrival))
+    bar = bars(tmp_path)["flagship"]
+    assert bar["figure"] == {"reached": good, "seeds": seeds}
+    assert bar["met"] is met
+
+
+@pytest.mark.parametrize(
+    ("penalty", "measured", "met"),
+    [(1.0, 0.91, True), (1.0, 0.86, False), (1.0, 0.94, False), (None, 0.2, None)],
+)
+def test_coverage_is_judged_where_a_bound_is_claimed(
+    tmp_path: Path, penalty, measured, met
+) -> None:
+    bound = {"horizon": 25, "stated": 0.9, "penalty": penalty, "coverage": measured}
+    found = {"horizon": 25, "bounds": [{**bound, "tightness": 0.4, "reason": ""}]}
+    write_cell(tmp_path, "p", "ours", 0, curve(1), uncertainty=found)
+    assert bars(tmp_path)["coverage"]["met"] is met
+
+
+def test_rank_correlation_must_hold_on_every_pair(tmp_path: Path) -> None:
+    for pair, rho in (("a", 0.7), ("b", 0.4)):
+        write_cell(tmp_path, pair, "ours", 0, curve(1), uncertainty={"spearman_source": rho})
+    bar = bars(tmp_path)["spearman_source"]
+    assert bar["figure"] == {"a": 0.7, "b": 0.4}
+    assert bar["met"] is False
