@@ -25,9 +25,11 @@ WEIGHTS_MAX_BYTES = 64 << 20
 OBS_INPUT, NOISE_INPUT, ACTION_OUTPUT = "obs", "noise", "action"
 OPERATORS = frozenset(
     (
-        *("Add", "Sub", "Mul", "Div", "Neg", "Exp", "Sqrt", "Clip", "Min", "Max"),
-        *("Tanh", "Relu", "Elu", "Sigmoid", "Softplus", "LayerNormalization"),
-        *("Gemm", "MatMul", "Transpose", "Concat", "Slice", "Reshape", "ReduceMean", "ReduceSum"),
+        *("Add", "Sub", "Mul", "Div", "Neg", "Abs", "Pow", "Exp", "Sqrt", "Clip", "Min", "Max"),
+        *("Greater", "Less", "Where"),
+        *("Tanh", "Relu", "Elu", "Sigmoid", "Softplus", "Softmax", "LayerNormalization"),
+        *("Gemm", "MatMul", "ReduceMean", "ReduceSum", "ReduceMin"),
+        *("Transpose", "Concat", "Slice", "Gather", "Reshape", "Expand"),
         *("Constant", "Identity"),
     )
 )

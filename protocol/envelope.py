@@ -22,6 +22,8 @@ class Limited(IntFlag):
     RATE = 4
     VELOCITY = 8
     POSITION = 16
+    ESTOP = 32
+    """Not a rule of the envelope: an emergency stop is latched and zero is sent."""
 
 
 class JointLimits(NamedTuple):

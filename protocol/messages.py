@@ -12,7 +12,7 @@ import zlib
 from typing import Annotated, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from protocol.errors import WireError
 
@@ -82,7 +82,10 @@ class PolicyEvent(Struct, frozen=True, kw_only=True):
 
 
 class Report(_Message, frozen=True, tag="report"):
-    """Robot → server, about once a second: cumulative state; safe to lose and to repeat."""
+    """Robot → server, about once a second: cumulative state; safe to lose and to repeat.
+
+    ``held_back`` says which newer bundle is not tried, and why; absent if none is.
+    """
 
     epoch: Epoch
     mode: Annotated[int, Meta(ge=0, le=255)]
@@ -93,6 +96,7 @@ class Report(_Message, frozen=True, tag="report"):
     spooled: Count
     dropped: Count
     events: Annotated[list[PolicyEvent], Meta(max_length=64)] = []
+    held_back: Text | UnsetType = UNSET
 
 
 class Fetch(_Message, frozen=True, tag="fetch"):
@@ -137,8 +141,18 @@ class Refused(_Message, frozen=True, tag="refused"):
     seq: Count = 0
 
 
+class Halt(_Message, frozen=True, tag="halt"):
+    """Server → robot, with every answer for as long as the server's operator wants it stopped.
+
+    It can only stop: an emergency stop is cleared by an operator at the robot, and comes again if
+    the server still wants it.
+    """
+
+    reason: Text
+
+
 ToServer = Hello | Batch | Gap | Report | Fetch
-ToRobot = Ack | Chunk | Refused
+ToRobot = Ack | Chunk | Refused | Halt
 
 
 class _Header(Struct):

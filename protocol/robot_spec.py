@@ -125,6 +125,32 @@ class Timing(_Table, frozen=True):
     fifo_priority: Annotated[int, Meta(ge=1, le=98)]
 
 
+class Policy(_Table, frozen=True):
+    """How often the policy is asked: every ``divisor`` ticks. Optional; by default at every tick.
+
+    ``between`` two answers the last command is held, or led to the new answer in equal steps.
+    """
+
+    divisor: Annotated[int, Meta(ge=1, le=100)] = 1
+    between: Literal["hold", "interpolate"] = "hold"
+
+
+class Budget(_Table, frozen=True):
+    """What the runtime may use on this robot; ``wombet-onboard budget`` measures it. Optional.
+
+    Shares of processor time are of one core; memory growth is of each process over the measurement.
+    """
+
+    rate_min_share: Fraction
+    missed_max_share: Fraction
+    period_error_p99_max_us: Positive
+    tick_work_p99_max_us: Positive
+    control_cpu_max_share: Positive
+    agent_cpu_max_share: Positive
+    memory_growth_max_mb: Positive
+    log_growth_max_kb_s: Positive
+
+
 class Body(_Table, frozen=True):
     """Parameters of the simulated rig (harness only), in SI; see the TOML for sources."""
 
@@ -166,6 +192,8 @@ class RobotSpec(_Table, frozen=True):
     tasks: dict[str, Task]
     timing: Timing
     plant: Plant
+    policy: Policy = Policy()
+    budget: Budget | None = None
 
     @property
     def tick_s(self) -> float:
@@ -192,6 +220,12 @@ class RobotSpec(_Table, frozen=True):
             raise ConfigError(f"{self.name}: no task {name!r}; tasks are {sorted(self.tasks)}")
         return self.tasks[name]
 
+    def task_name(self, wanted: str | None) -> str:
+        """``wanted``, or the only task there is. Raises ConfigError naming those that exist."""
+        name = next(iter(self.tasks)) if wanted is None and len(self.tasks) == 1 else wanted or ""
+        self.task(name)
+        return name
+
     def body(self, name: str) -> Body:
         """The simulated body called ``name``. Raises ConfigError naming those that exist."""
         if name not in self.plant.bodies:
@@ -201,9 +235,14 @@ class RobotSpec(_Table, frozen=True):
         return self.plant.bodies[name]
 
     def digest(self) -> str:
-        """SHA-256 over the canonical contract (everything but ``plant``), as 64 hex digits."""
+        """SHA-256 over the canonical contract, as 64 hex digits: all but ``plant`` and ``budget``.
+
+        An optional table that says what its absence says is left out.
+        """
         contract = msgspec.to_builtins(self)
-        del contract["plant"]
+        del contract["plant"], contract["budget"]
+        if self.policy == Policy():
+            del contract["policy"]
         return hashlib.sha256(msgspec.json.encode(contract, order="deterministic")).hexdigest()
 
 
@@ -225,6 +264,18 @@ def parse_robot_spec(text: str, origin: str) -> RobotSpec:
     if found:
         raise ConfigError(f"{origin}: " + "; ".join(found))
     return spec
+
+
+def parse_budget(text: str, origin: str) -> Budget:
+    """Decode a TOML document that holds a ``[budget]`` table and nothing else.
+
+    Raises:
+        ConfigError: naming the file, the key and what is wrong with it.
+    """
+    try:
+        return msgspec.convert(tomllib.loads(text), dict[str, Budget])["budget"]
+    except (msgspec.ValidationError, tomllib.TOMLDecodeError, LookupError) as error:
+        raise ConfigError(f"{origin}: no sound [budget] table ({error!r})") from error
 
 
 def load_robot_spec(path: Path) -> RobotSpec:
