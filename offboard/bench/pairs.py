@@ -125,7 +125,9 @@ def _rig(name: str, gap: float, **changes: object) -> Pair:
 def _body(
     name: str, family: str, env_id: str, recipe: Recipe, body: str, **changes: object
 ) -> Pair:
-    source, target = World(env_id, {"body": "nominal"}), World(env_id, {"body": body})
+    files = {"mjcf": "hw_configs/quadruped.xml"} if family == "quadruped" else {}
+    source = World(env_id, {**files, "body": "nominal"})
+    target = World(env_id, {**files, "body": body})
     return Pair(name, family, source, target, recipe, **changes)  # type: ignore[arg-type]
 
 
