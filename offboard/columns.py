@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -38,3 +39,17 @@ class Unnamed:
     def shift_history(self, obs: Tensor, applied: Tensor, following: Tensor) -> Tensor:
         """Nothing to derive."""
         return following
+
+
+class LastAction(Unnamed):
+    """O columns of which A, from ``first`` on, hold the action of the tick before."""
+
+    def __init__(self, size: int, action_size: int, first: int) -> None:
+        super().__init__(size, action_size)
+        self._first = first
+        self.history = [(first + index, index, 1) for index in range(action_size)]
+
+    def shift_history(self, obs: Tensor, applied: Tensor, following: Tensor) -> Tensor:
+        """``following`` (..., O) with ``applied`` (..., A) where the last action stands."""
+        end = self._first + self.action_size
+        return torch.cat([following[..., : self._first], applied, following[..., end:]], -1)

@@ -107,9 +107,19 @@ CHEETAH = Recipe(
 ANT = replace(CHEETAH, sac=replace(_LEGGED_SAC, target_entropy=-8.0))
 QUADRUPED = replace(
     CHEETAH,
-    sac=replace(_LEGGED_SAC, target_entropy=-12.0),
-    source=replace(CHEETAH.source, env_steps=40_000),
+    discount=0.98,
+    sac=replace(_LEGGED_SAC, target_entropy=-6.0),
+    source=replace(
+        CHEETAH.source,
+        env_steps=14_000,
+        random_steps=500,
+        updates_per_step=2,
+        evaluate_every=2_000,
+    ),
+    finetune=replace(CHEETAH.finetune, warmup_steps=600, adapt_every=600, adapt_steps=600),
+    evaluate_every=600,
     evaluate_episodes=5,
+    expert=replace(CHEETAH.expert, env_steps=20_000, updates_per_step=2, evaluate_every=2_000),
 )
 
 _RIG = "wombet/Rig-v0"

@@ -9,16 +9,18 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from offboard.columns import Columns, Unnamed
+from offboard.columns import Columns, LastAction, Unnamed
 from offboard.rollout import Env
 from offboard.sac import Sac, SacConfig
 from offboard.task_setup import load_task
 from offboard.world_model import ModelConfig, WorldModel
+from protocol import walk
 from protocol.errors import ConfigError
 from protocol.tasks import Judge
 
 MODULE = "sim_harness.registration"
 RIG = "wombet/Rig-v0"
+QUADRUPED = "wombet/Quadruped-v0"
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,13 @@ def open_world(world: World) -> Env:
 
 
 def problem_of(world: World, discount: float) -> Problem:
-    """The rig's reward is its task's own function; elsewhere it must be learned."""
+    """Rig and quadruped have a reward that is known; elsewhere it must be learned."""
     if world.env_id == RIG:
         setup = load_task(Path(world.options["robot"]), world.options["task"])
         return Problem(setup.layout, setup.judge, setup.discount)
+    if world.env_id == QUADRUPED:
+        columns = LastAction(walk.SIZE, walk.JOINTS, walk.LAST_ACTION.start)
+        return Problem(columns, walk.walk, discount)
     env = open_world(world)
     O, A = (int(np.prod(space.shape or ())) for space in (env.observation_space, env.action_space))
     env.close()
