@@ -1,0 +1,115 @@
+"""Does a grid run its cells, take up what is there, and report what fails?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from offboard.bench import cell as cells
+from offboard.bench.cell import Cell, run_cell
+from offboard.bench.grid import Selection
+from offboard.bench.outcome import gather, read_outcomes
+from offboard.bench.pairs import PAIRS, Pair, pair_named
+from offboard.sac import SacConfig
+from offboard.train_online import OnlineConfig
+from offboard.world_model import ModelConfig
+from protocol.errors import ConfigError, StoreError
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+SHORT = OnlineConfig(
+    env_steps=120, random_steps=60, updates_per_step=1, evaluate_every=120, evaluate_episodes=1
+)
+
+
+def tiny(budget_steps: int = 120) -> Pair:
+    pair = pair_named("furuta")
+    recipe = replace(
+        pair.recipe,
+        sac=SacConfig(width=8, batch=16),
+        source=SHORT,
+        expert=SHORT,
+        model=ModelConfig(members=2, width=8, batch=16, check_every=10),
+        model_steps=20,
+        finetune=replace(
+            pair.recipe.finetune, warmup_steps=40, adapt_every=40, adapt_steps=10,
+            updates_per_step=1,
+        ),
+        budget_steps=budget_steps,
+        evaluate_every=60,
+        evaluate_episodes=1,
+        judge_episodes=1,
+    )  # fmt: skip
+    return replace(pair, recipe=recipe)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the many episodes of the uncertainty figures, and with an expert that can be had."""
+    monkeypatch.setattr(cells, "doubt", lambda *_: {"spearman_source": 0.5})
+    monkeypatch.setattr(
+        cells, "reference_of", lambda *_: cells.Reference(expert_return=9.0, random_return=-1.0)
+    )
+
+
+def test_a_cell_leaves_a_curve_and_a_result_and_is_not_run_twice(
+    tmp_path: Path, quick: None
+) -> None:
+    rows: list[int] = []
+    cell = Cell(tiny(), "ours", 0)
+    first = run_cell(cell, tmp_path, lambda step, _: rows.append(step))
+    assert rows == [0, 60, 120]
+    assert first["threshold"] == pytest.approx(7.0)
+    assert first["mismatch"]["support"] >= 0.0
+    assert first["switch"] in ("relabel", "ft", "scratch")
+    assert run_cell(cell, tmp_path, lambda step, _: rows.append(step)) == json.loads(
+        (cell.directory(tmp_path) / "result.json").read_text()
+    )
+    assert len(rows) == 3
+    curves = gather(read_outcomes(tmp_path))["furuta", "ours"]
+    assert curves.steps.tolist() == [0.0, 60.0, 120.0]
+
+
+def test_an_interrupted_cell_begins_its_curve_again(tmp_path: Path, quick: None) -> None:
+    cell = Cell(tiny(), "scratch", 0)
+    run_cell(cell, tmp_path)
+    directory = cell.directory(tmp_path)
+    (directory / "result.json").unlink()
+    run_cell(cell, tmp_path)
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [0, 60, 120]
+
+
+def test_the_same_seed_gives_the_same_curve(tmp_path: Path, quick: None) -> None:
+    curves = []
+    for name in ("a", "b"):
+        run_cell(Cell(tiny(), "ft", 1), tmp_path / name)
+        curves.append(gather(read_outcomes(tmp_path / name))["furuta", "ft"].returns.tolist())
+    assert curves[0] == curves[1]
+
+
+def test_another_budget_in_the_same_directory_is_refused(tmp_path: Path, quick: None) -> None:
+    run_cell(Cell(tiny(), "ft", 0), tmp_path)
+    with pytest.raises(StoreError, match="holds a run with another"):
+        run_cell(Cell(tiny(budget_steps=60), "ft", 0), tmp_path)
+
+
+def test_a_selection_gives_every_pair_some_seeds_before_any_gets_all() -> None:
+    cells_of_default = Selection().cells()
+    assert [cell.seed for cell in cells_of_default] == sorted(
+        cell.seed for cell in cells_of_default
+    )
+    assert {cell.pair.name for cell in cells_of_default} == {
+        pair.name for pair in PAIRS if pair.default
+    }
+    few = Selection(pairs=("furuta",), methods=("ft",), seeds=2).cells()
+    assert [(cell.method, cell.seed) for cell in few] == [("ft", 0), ("ft", 1)]
+
+
+@pytest.mark.parametrize(("pair", "method"), [("furutta", "ft"), ("furuta", "magic")])
+def test_an_unknown_name_lists_the_known(tmp_path: Path, pair: str, method: str) -> None:
+    with pytest.raises(ConfigError, match="are \\["):
+        run_cell(Cell(pair_named(pair), method, 0), tmp_path)
