@@ -8,7 +8,6 @@ from pathlib import Path
 from offboard.bench.grid import Done, Selection, run_grid
 from offboard.bench.html import write_report
 from offboard.bench.speed import measure_speed
-from offboard.bench.transfer import write_transfer
 from offboard.durable_file import write_durably
 from offboard.progress import bar
 from offboard.run_dir import to_json
@@ -19,12 +18,12 @@ from protocol.errors import StoreError
 class BenchConfig:
     """Which cells, on how many processes; finished ones are not run again.
 
-    ``speed_s`` is how long each part of the speed benchmark runs, 0 leaves it out.
+    ``speed_s`` is how long the speed benchmark runs altogether, 0 leaves it out.
     """
 
     select: Selection = field(default_factory=Selection)
     processes: int = 2
-    speed_s: float = 4.0
+    speed_s: float = 60.0
 
 
 def run_bench(config: BenchConfig, out: Path) -> list[str]:
@@ -42,7 +41,6 @@ def run_bench(config: BenchConfig, out: Path) -> list[str]:
     if config.speed_s > 0.0 and not speed.exists():
         write_durably(speed, to_json(measure_speed(config.speed_s)))
     failed = _run(config, out)
-    write_transfer(out)
     write_report(out)
     return failed
 
