@@ -20,14 +20,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from offboard.open_loop import Returns, open_loop, windows
 from offboard.replay import Batch
 from offboard.uncertainty import Estimator
 from offboard.world_model import ModelState, WorldModel
+
+CHANCE = 1.645  # standard errors: one check in twenty misses by more
 
 
 @dataclass(frozen=True)
@@ -37,36 +39,17 @@ class CalibrationConfig:
     Attributes:
         coverage: stated share of windows whose true return is not below the bound.
         windows: drawn from each episode.
-        check_share: of the calibration episodes, the last, on which the claim is checked.
-        slack: by which the coverage in that check may miss.
+        check_share: of the calibration episodes: the last, on which a claim from the others is
+            checked before it is made from all.
+        slack: by which the coverage in that check may miss, on top of what chance explains.
         tightness_max: a bound that lies further below the truth, in return scales, is no bound.
     """
 
     coverage: float = 0.9
-    windows: int = 4
-    check_share: float = 1 / 3
+    windows: int = 8
+    check_share: float = 0.5
     slack: float = 0.03
     tightness_max: float = 1.0
-
-
-class Windows(NamedTuple):
-    """Stretches of H steps from E episodes, W of each: (E, W, H, …); ``live`` until the end."""
-
-    steps: Batch
-    live: Tensor
-
-
-class Returns(NamedTuple):
-    """Open-loop returns against the truth, each (E, W)."""
-
-    predicted: Tensor
-    uncertainty: Tensor
-    true: Tensor
-
-    @property
-    def scores(self) -> Tensor:
-        """(E, W) the least λ that makes the bound hold."""
-        return (self.predicted - self.true) / self.uncertainty.clamp_min(1e-9)
 
 
 @dataclass(frozen=True)
@@ -90,51 +73,6 @@ class Bound:
     reason: str = ""
 
 
-def windows(
-    episodes: Sequence[Batch], horizon: int, count: int, generator: torch.Generator
-) -> Windows:
-    """``count`` random windows of each episode; one cut short by time must hold a whole window."""
-    usable = [
-        episode
-        for episode in episodes
-        if episode.size >= horizon or (episode.size and episode.terminated[-1])
-    ]
-    steps, live = [], []
-    for episode in usable:
-        ended = bool(episode.terminated[-1])
-        starts = episode.size if ended else episode.size - horizon + 1
-        first = torch.randint(starts, (count,), generator=generator)
-        index = first[:, None] + torch.arange(horizon)  # (W, H)
-        live.append(index < episode.size)
-        steps.append(episode.take(index.clamp_max(episode.size - 1)))
-    if not steps:
-        return Windows(Batch(*(torch.empty(0),) * 5), torch.empty(0))
-    stacked = Batch(*(torch.stack(column) for column in zip(*steps, strict=True)))
-    return Windows(stacked, torch.stack(live))
-
-
-@torch.no_grad()
-def open_loop(
-    model: WorldModel, state: ModelState, estimate: Estimator, drawn: Windows, discount: float
-) -> Returns:
-    """Replay each window's actions in the model from the window's first observation."""
-    E, W, H = drawn.live.shape
-    obs = drawn.steps.obs[:, :, 0].flatten(0, 1)  # (B, O) with B = E W
-    applied, reward = drawn.steps.applied.flatten(0, 1), drawn.steps.reward.flatten(0, 1)
-    live = drawn.live.flatten(0, 1)
-    predicted, doubt, true = torch.zeros(3, E * W)
-    alive = torch.ones(E * W)
-    for t in range(H):
-        step = model.expect(state, obs, applied[:, t])
-        weight = discount**t * alive
-        predicted = predicted + weight * step.reward
-        doubt = doubt + weight * estimate(state, obs, applied[:, t])
-        true = true + discount**t * live[:, t] * reward[:, t]
-        alive = alive * (1.0 - step.terminated)
-        obs = step.following
-    return Returns(*(column.view(E, W) for column in (predicted, doubt, true)))
-
-
 def conformal_penalty(scores: Tensor, coverage: float) -> float:
     """The least λ ≥ 0 that covers a window of a fresh episode with probability ``coverage``.
 
@@ -149,16 +87,17 @@ def conformal_penalty(scores: Tensor, coverage: float) -> float:
 
 
 def bound(calibration: Returns, fresh: Returns, horizon: int, config: CalibrationConfig) -> Bound:
-    """λ from the first calibration episodes, the claim from the others, the figures from fresh."""
+    """Check a claim within ``calibration``, make it from all of it, measure it on ``fresh``."""
     E = calibration.true.shape[0]
     chosen = E - round(config.check_share * E)
     choose, check = _part(calibration, slice(chosen)), _part(calibration, slice(chosen, E))
-    penalty = conformal_penalty(choose.scores, config.coverage)
-    if math.isinf(penalty):
-        reason = f"{chosen} episodes are too few to claim {config.coverage:.0%}"
+    trial = conformal_penalty(choose.scores, config.coverage)
+    if math.isinf(trial):
+        reason = f"{chosen} episodes are too few to check a claim of {config.coverage:.0%}"
         return Bound(horizon, config.coverage, None, None, None, reason)
     scale = _spread(calibration.true)
-    reason = _refusal(check, penalty, scale, config)
+    reason = _refusal(check, trial, scale, config)
+    penalty = conformal_penalty(calibration.scores, config.coverage)
     return Bound(
         horizon,
         config.coverage,
@@ -200,7 +139,7 @@ def bounds(
 def _refusal(check: Returns, penalty: float, scale: float, config: CalibrationConfig) -> str:
     """Why the claim cannot be made, or an empty string."""
     covered, tightness = _coverage(check, penalty), _tightness(check, penalty, scale)
-    if covered < config.coverage - config.slack:
+    if covered < config.coverage - config.slack - CHANCE * _coverage_error(check, penalty):
         return f"{covered:.0%} instead of {config.coverage:.0%} on its own check"
     if tightness > config.tightness_max:
         return f"{tightness:.1f} return scales below the truth"
@@ -209,6 +148,12 @@ def _refusal(check: Returns, penalty: float, scale: float, config: CalibrationCo
 
 def _coverage(returns: Returns, penalty: float) -> float:
     return float((returns.scores <= penalty).float().mean())
+
+
+def _coverage_error(returns: Returns, penalty: float) -> float:
+    """Standard error of the coverage: episodes are independent, windows of one are not."""
+    of_episode = (returns.scores <= penalty).float().mean(1)
+    return float(of_episode.std(unbiased=False)) / math.sqrt(of_episode.shape[0])
 
 
 def _tightness(returns: Returns, penalty: float, scale: float) -> float:

@@ -88,6 +88,8 @@ class Exporter:
         self._session = ort.InferenceSession(
             self.graph, _session_options(), providers=["CPUExecutionProvider"]
         )
+        inputs = {each.name for each in self._session.get_inputs()}
+        self._inputs = [name for name in self._space.shapes if name in inputs]
 
     def bundle(self, policy: Tensor, seen: Tensor, origin: Origin) -> Bundle:
         """A bundle of ``policy`` (P,), proved equal to torch before it leaves.
@@ -101,11 +103,11 @@ class Exporter:
         Raises:
             BundleError: weights not finite, or ONNX Runtime disagrees with torch.
         """
-        weights = {name: part.contiguous() for name, part in self._space.view(policy).items()}
         if not bool(torch.isfinite(policy).all()):
             raise BundleError(f"version {origin.version}: weights are not finite; not published")
-        obs, noise, action = self._parity(weights, seen, origin.version)
-        data = safetensors.torch.save(weights)
+        named = self._space.view(policy)
+        obs, noise, action = self._parity(named, seen, origin.version)
+        data = safetensors.torch.save({name: named[name].contiguous() for name in self._inputs})
         golden = slice(0, GOLDEN_SAMPLES)
         manifest = Manifest(
             version=origin.version,
@@ -128,7 +130,7 @@ class Exporter:
         return Bundle(manifest, self.graph, data)
 
     def _parity(
-        self, weights: Named, seen: Tensor, version: int
+        self, named: Named, seen: Tensor, version: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Inputs and torch's outputs, after ONNX Runtime gave the same: (N, O), (N, A), (N, A)."""
         generator = torch.Generator().manual_seed(version)
@@ -136,9 +138,9 @@ class Exporter:
         obs = seen[index].clone()
         obs[PARITY_SAMPLES // 2 :] *= EXTREME
         noise = torch.randn(PARITY_SAMPLES, self._layout.action_size, generator=generator)
-        feed = {name: tensor.numpy() for name, tensor in weights.items()}
+        feed = {name: named[name].numpy() for name in self._inputs}
         with torch.no_grad():
-            wanted = self._module(obs, noise, *weights.values()).numpy()
+            wanted = self._module(obs, noise, *named.values()).numpy()
         got = np.concatenate(
             [
                 self._session.run(
@@ -167,7 +169,7 @@ class Exporter:
         program = _quietly_export(
             self._module, example, [OBS_INPUT, NOISE_INPUT, *self._space.shapes]
         )
-        model = _stripped(program.model_proto)
+        model = _without_idle_inputs(_stripped(program.model_proto))
         onnx.checker.check_model(model, full_check=True)
         foreign = {node.op_type for node in model.graph.node} - OPERATORS
         if foreign:
@@ -209,6 +211,14 @@ def _stripped(model: onnx.ModelProto) -> onnx.ModelProto:
         holder.doc_string = ""
     del model.graph.value_info[:]
     del model.functions[:]
+    return model
+
+
+def _without_idle_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without weights that no node reads, such as those that only training needs."""
+    read = {OBS_INPUT, NOISE_INPUT, *(name for node in model.graph.node for name in node.input)}
+    for value in [each for each in model.graph.input if each.name not in read]:
+        model.graph.input.remove(value)
     return model
 
 

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,7 +52,8 @@ class Selection(NamedTuple):
         steps: (M, T) bool, their trusted steps: the transitions to learn from.
         returns: (M,) as compared; what was cut off counts at the rate of what was not.
         uncertainty: (M,) mean over trusted steps.
-        coverage: how much of what regions should have, and could have, is kept: in [0, 1].
+        coverage: how much of what regions should have, and could have, is kept: in [0, 1], or nan
+            where it is no criterion.
     """
 
     keep: Tensor
@@ -125,8 +127,10 @@ def _covering(
     made: Trajectories, trusted: Tensor, keep: Tensor, certain: Tensor, config: FilterConfig
 ) -> tuple[Tensor, float]:
     """``keep`` (M,) with what coverage adds, and the coverage reached."""
-    if config.regions == 0 or not trusted.any():
-        return keep, float(keep.any())
+    if config.regions == 0:
+        return keep, math.nan
+    if not trusted.any():
+        return keep, 0.0
     visits = _visits(made, trusted, config.regions)
     quota = config.evenness * float(visits.sum()) / config.regions
     keep = cover(visits, keep, certain, quota, config.gain_min)

@@ -94,7 +94,7 @@ def generate(
         action = (action + boldness * noise).clamp(-1.0, 1.0)
         step = model.imagine(state, obs, action, generator)
         steps.append(Batch(obs, action, alive * step.reward, step.following, step.terminated))
-        uncertainty.append(step.disagreement)
+        uncertainty.append(step.uncertainty)
         alive = alive * (1.0 - step.terminated)
         obs = torch.where(alive[:, None] > 0.0, step.following, obs)
         plan = torch.cat([plan[:, 1:], torch.zeros(M, 1, A)], 1)

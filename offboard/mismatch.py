@@ -128,4 +128,5 @@ def _classifier(prior: Tensor, target: Tensor) -> Tensor:
     """Least squares towards -1 on ``prior`` (N, F) and +1 on ``target`` (M, F), ridge: (F,)."""
     gram = prior.T @ prior / prior.shape[0] + target.T @ target / target.shape[0]
     gram += RIDGE * torch.eye(gram.shape[0])
-    return torch.linalg.solve(gram, target.mean(0) - prior.mean(0))
+    weights: Tensor = torch.linalg.solve(gram, target.mean(0) - prior.mean(0))
+    return weights

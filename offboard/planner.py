@@ -22,7 +22,7 @@ from offboard.world_model import ModelState, WorldModel
 
 @dataclass(frozen=True)
 class PlanConfig:
-    """Sizes and weights of the search; ``penalty`` is λ in units of reward per disagreement."""
+    """Sizes and weights of the search; ``penalty`` is λ in units of reward per uncertainty."""
 
     horizon: int = 6
     policy_candidates: int = 8
@@ -97,7 +97,7 @@ class Planner:
         total, alive = torch.zeros(S * N), torch.ones(S * N)
         for t in range(H):
             step = self._model.expect(self._state, state, flat[:, t])
-            gain = step.reward - self._config.penalty * step.disagreement
+            gain = step.reward - self._config.penalty * step.uncertainty
             total += self._discount**t * alive * gain
             alive *= 1.0 - step.terminated
             state = step.following

@@ -7,7 +7,7 @@ penalised objective of :mod:`offboard.planner`::
     w_i ∝ exp(G_i / τ),    G = Σ_{t<H} γ^t (r̂_t - λ u_t) + γ^H min_e Q_e(s_H, π(s_H))
 
 Sources: MPPI (Williams et al. 2017), eq. 26, for the weights; TD-MPC2 (Hansen et al. 2024) for the
-terminal value. Three things are not theirs (ADR 7): pushes come in a fixed set of opposite pairs,
+terminal value. Three things are not theirs (ADR 9): pushes come in a fixed set of opposite pairs,
 which finds as much as fresh noise and makes the policy a function of its observation; candidates
 follow the actor in closed loop, so that no plan is carried from tick to tick; and elites are not
 cut off, because a hard choice would turn the last bit of a sum into another action, where an
@@ -41,14 +41,14 @@ class SearchConfig:
         pairs: of opposite pushes; there are N = 2 · pairs + 1 candidates.
         reach: of the largest push, in units of action.
         temperature: τ in units of return.
-        penalty: λ in units of reward per disagreement.
+        penalty: λ in units of reward per uncertainty, see :class:`~offboard.world_model.Step`.
         seed: of the directions, where there is more than one action.
     """
 
     horizon: int = 6
     pairs: int = 8
     reach: float = 0.8
-    temperature: float = 0.5
+    temperature: float = 1.0
     penalty: float = 1.0
     seed: int = 0
 
@@ -114,7 +114,7 @@ class PlannerArchitecture:
         action, total, alive = first, torch.zeros(S * N), torch.ones(S * N)
         for t in range(self._horizon):
             step = self._model.expect_with(p, model, state, action)
-            gain = step.reward - p["search.penalty"] * step.disagreement
+            gain = step.reward - p["search.penalty"] * step.uncertainty
             total = total + self._discount**t * alive * gain
             alive = alive * (1.0 - step.terminated)
             state = step.following

@@ -80,18 +80,23 @@ class Snapshots:
         """The measured snapshot whose worse verdict is best, or the newest if none was measured.
 
         The verdicts are the lower bound of what was measured and what ``imagine`` expects of the
-        policy; an expectation that is not finite has no say.
+        policy; an expectation that is not finite has no say. Imagining takes long, so it is asked
+        only of snapshots whose bound alone could still win.
         """
         measured = [snapshot for snapshot in self._all.values() if snapshot.returns]
         if not measured:
             return self.latest
         spread = pstdev(total for snapshot in measured for total in snapshot.returns)
-
-        def worse_verdict(snapshot: Snapshot) -> float:
-            bound, expected = snapshot.lower_bound(spread), imagine(snapshot.policy)
-            return min(bound, expected) if math.isfinite(expected) else bound
-
-        return max(measured, key=worse_verdict)
+        best, verdict = measured[0], -math.inf
+        for snapshot in sorted(measured, key=lambda s: s.lower_bound(spread), reverse=True):
+            bound = snapshot.lower_bound(spread)
+            if bound <= verdict:
+                break
+            expected = imagine(snapshot.policy)
+            worse = min(bound, expected) if math.isfinite(expected) else bound
+            if worse > verdict:
+                best, verdict = snapshot, worse
+        return best
 
     def policies(self) -> dict[int, Tensor]:
         """Policies by version."""

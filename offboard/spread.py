@@ -30,7 +30,8 @@ def max_pairwise(mean: Tensor, log_var: Tensor) -> Tensor:
     Source: MOReL (Kidambi et al. 2020), unknown state-action detector (LEARNING.md § 2).
     """
     gap = mean[:, None] - mean[None, :]  # (K, K, B, D)
-    return gap.norm(dim=-1).amax((0, 1))
+    distance: Tensor = gap.norm(dim=-1)
+    return distance.amax((0, 1))
 
 
 def max_std(mean: Tensor, log_var: Tensor) -> Tensor:
@@ -38,7 +39,8 @@ def max_std(mean: Tensor, log_var: Tensor) -> Tensor:
 
     Source: MOPO (Yu et al. 2020), the published penalty (LEARNING.md § 2).
     """
-    return (0.5 * log_var).exp().norm(dim=-1).amax(0)
+    length: Tensor = (0.5 * log_var).exp().norm(dim=-1)  # (K, B)
+    return length.amax(0)
 
 
 def total(mean: Tensor, log_var: Tensor) -> Tensor:

@@ -28,6 +28,6 @@ def auc(score: Tensor, positive: Tensor) -> float:
 
 def _ranks(x: Tensor) -> Tensor:
     """Ranks from 0 (N,); equal values get the mean of the ranks they cover."""
-    _, place, counts = x.unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(0) - 1
-    return (last - (counts - 1) / 2)[place].double()
+    ordered = x.sort().values
+    first, after = (torch.searchsorted(ordered, x, right=right) for right in (False, True))
+    return (first + after - 1).double() / 2.0

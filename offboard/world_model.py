@@ -22,6 +22,7 @@ from offboard.columns import Columns
 from offboard.compiled import compiled
 from offboard.parameters import Adam, Space
 from offboard.replay import Batch
+from offboard.spread import disagreement, spread_named
 from protocol.tasks import Judge
 
 
@@ -30,6 +31,8 @@ class ModelConfig:
     """Size and training of the ensemble; LEARNING.md § 4 (5 × H64, batch 256).
 
     ``residual`` is the width of a net beside each member that only adaptation moves; 0 for none.
+    ``uncertainty`` names what :class:`Step` carries, see :mod:`offboard.spread`; weights do not
+    depend on it.
     """
 
     members: int = 5
@@ -41,6 +44,7 @@ class ModelConfig:
     check_every: int = 250
     patience: int = 4
     residual: int = 0
+    uncertainty: str = "disagreement"
 
 
 class ModelState(NamedTuple):
@@ -64,12 +68,12 @@ class ModelState(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One imagined step: following (B, O), reward, terminated and disagreement, each (B,)."""
+    """One imagined step: following (B, O), reward, terminated and uncertainty, each (B,)."""
 
     following: Tensor
     reward: Tensor
     terminated: Tensor
-    disagreement: Tensor
+    uncertainty: Tensor
 
 
 class WorldModel:
@@ -79,6 +83,9 @@ class WorldModel:
         layout: of the observation.
         judge: the task's reward and termination, in [0, 1]; None if both must be learned.
         config: size and training.
+
+    Raises:
+        ConfigError: there is no uncertainty of that name.
     """
 
     def __init__(self, layout: Columns, judge: Judge | None, config: ModelConfig) -> None:
@@ -110,6 +117,7 @@ class WorldModel:
             }
         )
         self._all_but_residual = self.mask(lambda name: "residual" not in name)
+        self._spread = spread_named(config.uncertainty)
         self._adam = Adam(config.lr)
         self._train_step = compiled(self._update)
 
@@ -169,8 +177,7 @@ class WorldModel:
 
     def disagreement(self, state: ModelState, obs: Tensor, applied: Tensor) -> Tensor:
         """Epistemic uncertainty (B,): RMS over changes of the members' standard deviation."""
-        mean, _ = self.predict(state, obs, applied)
-        return _spread(mean)
+        return disagreement(*self.predict(state, obs, applied))
 
     def imagine(
         self, state: ModelState, obs: Tensor, applied: Tensor, generator: torch.Generator
@@ -183,7 +190,8 @@ class WorldModel:
         pick = (member, torch.arange(B))
         noise = torch.randn(mean.shape[1:], generator=generator)
         sampled = mean[pick] + (0.5 * log_var[pick]).exp() * noise
-        return self._step(state, obs, applied, sampled, end.mean(0), _spread(mean))
+        doubt = self._spread(mean, log_var)
+        return self._step(state, obs, applied, sampled, end.mean(0), doubt)
 
     def expect(self, state: ModelState, obs: Tensor, applied: Tensor) -> Step:
         """One step of the ensemble's mean: no sampling, for planning and relabelling."""
@@ -193,23 +201,23 @@ class WorldModel:
         self, p: dict[str, Tensor], state: ModelState, obs: Tensor, applied: Tensor
     ) -> Step:
         """:meth:`expect` with the weights by name; of ``state`` it reads the normaliser only."""
-        mean, _, end = self._forward(p, state, obs, applied)
-        return self._step(state, obs, applied, mean.mean(0), end.mean(0), _spread(mean))
+        mean, log_var, end = self._forward(p, state, obs, applied)
+        doubt = self._spread(mean, log_var)
+        return self._step(state, obs, applied, mean.mean(0), end.mean(0), doubt)
 
     def member_steps(self, state: ModelState, obs: Tensor, applied: Tensor) -> Tensor:
         """The next observation that each member expects: (K, B, O)."""
         mean, _ = self.predict(state, obs, applied)
-        K, lead = self.config.members, (self.config.members, *obs.shape[:1])
-        change = (mean * state.out_std + state.out_mean)[..., : len(self._columns)]
-        each = [part.expand(K, *part.shape).flatten(0, 1) for part in (obs, applied)]
-        return self._next(state, *each, change.flatten(0, 1)).view(*lead, -1)
+        K, B = mean.shape[:2]
+        change = (mean * state.out_std + state.out_mean)[..., : len(self._columns)].flatten(0, 1)
+        return self._next(state, obs.repeat(K, 1), applied.repeat(K, 1), change).view(K, B, -1)
 
     def relabel(self, state: ModelState, data: Batch) -> tuple[Batch, Tensor]:
-        """``data`` as the present model would have it happen, and its disagreement (N,)."""
+        """``data`` as the present model would have it happen, and its uncertainty (N,)."""
         step = self.expect(state, data.obs, data.applied)
         return data._replace(
             reward=step.reward, following=step.following, terminated=step.terminated
-        ), step.disagreement
+        ), step.uncertainty
 
     def nmse(self, state: ModelState, data: Batch) -> float:
         """Mean squared one-step error over the variance of changes in the source data.
@@ -325,21 +333,16 @@ class WorldModel:
 
     def _step(
         self, state: ModelState, obs: Tensor, applied: Tensor, outcome: Tensor, end: Tensor,
-        spread: Tensor,
+        uncertainty: Tensor,
     ) -> Step:  # fmt: skip
         """From a normalised outcome (B, D) and the logit of an ending (B,) to a step."""
         outcome = outcome * state.out_std + state.out_mean
         following = self._next(state, obs, applied, outcome[:, : len(self._columns)])
         if self._judge is None:
             reward = outcome[:, -1].clamp(state.reward_range[:1], state.reward_range[1:])
-            return Step(following, reward, torch.where(end > 0.0, 1.0, 0.0), spread)
+            return Step(following, reward, torch.where(end > 0.0, 1.0, 0.0), uncertainty)
         judged = self._judge(obs, applied, following)
-        return Step(following, judged.reward.clamp(0.0, 1.0), judged.terminated, spread)
-
-
-def _spread(mean: Tensor) -> Tensor:
-    """(K, B, D) member means → (B,)."""
-    return mean.var(0, unbiased=False).mean(-1).sqrt()
+        return Step(following, judged.reward.clamp(0.0, 1.0), judged.terminated, uncertainty)
 
 
 def _residual_shapes(K: int, inputs: int, width: int, outputs: int) -> dict[str, tuple[int, ...]]:

@@ -18,17 +18,23 @@ from offboard.run_dir import existing_run, open_run, pack, unpack
 from offboard.sac import SacConfig
 from offboard.stages.source import Source, load_source
 from offboard.task_setup import TaskSetup, load_task
+from offboard.uncertainty import estimator
 from offboard.world_model import ModelConfig
 
 
 @dataclass(frozen=True)
 class OfflineConfig:
-    """Planner, generation and filter."""
+    """Planner, generation and filter.
+
+    ``uncertainty`` is what is penalised and filtered: in the source ``total`` orders true errors
+    better than disagreement does, which is blind to what all members get wrong alike.
+    """
 
     robot: Path
     task: str
     source: Path
     seed: int = 0
+    uncertainty: str = "total"
     plan: PlanConfig = field(default_factory=PlanConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
@@ -62,7 +68,8 @@ def _generate(
 ) -> tuple[Trajectories, float]:
     """The trajectories, and the uncertainty that no step of them should pass."""
     sac = setup.sac(SacConfig(**source.config["sac"]))
-    model = setup.world_model(ModelConfig(**source.config["model"]))
+    sizes = {**source.config["model"], "uncertainty": config.uncertainty}
+    model = setup.world_model(ModelConfig(**sizes))
     generator = torch.Generator().manual_seed(config.seed)
     planner = Planner(
         model,
@@ -79,7 +86,8 @@ def _generate(
             planner, model, source.model, starts, config.plan.horizon,
             config.generate, generator, lambda step: progress(step, ""),
         )  # fmt: skip
-    real = model.disagreement(source.model, source.replay.obs, source.replay.applied)
+    estimate = estimator(config.uncertainty, model)
+    real = estimate(source.model, source.replay.obs, source.replay.applied)
     return made, float(torch.quantile(real, config.filter.step_quantile))
 
 

@@ -7,6 +7,7 @@ import torch
 from made_records import SPEC, make_records
 from torch import Tensor
 
+from offboard.networks import Named, actor_space, critic_space
 from offboard.replay import Batch
 from offboard.sac import SacConfig
 from offboard.world_model import ModelConfig, Step
@@ -76,6 +77,29 @@ class Line:
 
     def imagine(self, state: object, obs: Tensor, applied: Tensor, generator: object) -> Step:
         return self.expect(state, obs, applied)
+
+
+def indifferent_actor(width: int) -> Named:
+    """An actor on the line that always wants 0, with the spread of exp(-1.5)."""
+    space = actor_space(1, 1, width)
+    return space.view(torch.zeros(space.size))
+
+
+def blind_critics(width: int) -> Named:
+    """Two critics on the line to whom everything is worth 0."""
+    space = critic_space(1, 1, width, 2)
+    return space.view(torch.zeros(space.size))
+
+
+def right_seeing_critics(width: int) -> Named:
+    """Two critics to whom the line is worth about 1 right of zero and 0 left of it."""
+    named = blind_critics(width)
+    for layer in ("critic.0", "critic.1"):
+        named[f"{layer}.gain"].fill_(1.0)
+    named["critic.0.weight"][:, 0] = torch.tensor([1.0, -1.0] * (width // 2))
+    named["critic.1.weight"][:] = torch.eye(width)
+    named["critic.head.weight"][:, ::2] = 2.0 / width
+    return named
 
 
 def episode_rows(

@@ -10,6 +10,7 @@ from made_learning import JUDGE, LAYOUT, SMALL_MODEL, linear_transitions
 
 from offboard.adaptation import (
     adapt_best,
+    adapt_each,
     adapt_last_layers,
     adapt_residual,
     adapt_whole,
@@ -116,6 +117,14 @@ def test_the_least_error_on_new_data_wins(model: WorldModel, source: ModelState)
     good = adapt_whole(model, source, TARGET, STEPS, generator())
     assert choose(model, {"old": source, "new": good}, UNSEEN) == "new"
     assert choose(model, {"new": good, "old": source}, SOURCE) == "old"
+
+
+def test_candidates_go_further_each_in_its_own_way(model, source) -> None:
+    once = adapt_each(model, dict.fromkeys(ways(model), source), TARGET, 20, generator())
+    twice = adapt_each(model, once, TARGET, 20, generator())
+    for name, adapt in ways(model).items():
+        assert moved(model, source, once[name]) == MOVED[adapt]
+        assert moved(model, once[name], twice[name]) == MOVED[adapt]
 
 
 def test_the_best_way_is_chosen_on_the_newest_data_and_then_learns_them(model, source) -> None:

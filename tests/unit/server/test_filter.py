@@ -114,7 +114,7 @@ def test_nothing_is_kept_where_nothing_is_certain() -> None:
         assert not chosen.keep.any()
         assert not chosen.steps.any()
         assert kept_transitions(made, chosen.steps).size == 0
-        assert chosen.coverage == 0.0
+    assert chosen.coverage == 0.0
 
 
 def test_transitions_are_the_trusted_steps_of_the_kept() -> None:

@@ -49,6 +49,17 @@ def test_a_policy_the_model_expects_to_fail_is_not_the_best() -> None:
     assert kept([10.0] * 5, [140.0] * 5).best(imagine).version == 2
 
 
+def test_only_a_policy_that_could_still_win_is_imagined() -> None:
+    asked: list[float] = []
+
+    def imagine(policy: torch.Tensor) -> float:
+        asked.append(float(policy[0]))
+        return {1.0: 95.0, 2.0: 60.0, 3.0: 99.0}[asked[-1]]
+
+    assert kept([100.0] * 4, [120.0] * 4, [80.0] * 4).best(imagine).version == 1
+    assert asked == [2.0, 1.0]
+
+
 @pytest.mark.parametrize("expected", [math.nan, -math.inf, math.inf])
 def test_an_expectation_that_is_not_finite_has_no_say(expected: float) -> None:
     def imagine(actor: torch.Tensor) -> float:

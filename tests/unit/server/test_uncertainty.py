@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from made_learning import JUDGE, LAYOUT, SMALL_MODEL, A, O, linear_transitions
 
 from offboard.networks import actor_space, critic_space
 from offboard.spread import disagreement, max_pairwise, max_std, spread_named, total
-from offboard.uncertainty import Values, estimator, estimators, judge, quality
+from offboard.uncertainty import Values, estimator, estimators, judge, local_mean, quality
 from offboard.world_model import ModelState, WorldModel
 from protocol.errors import ConfigError
 
@@ -78,6 +80,24 @@ def test_all_estimators_share_one_interface(model, learned, values) -> None:
         assert float(uncertainty.max()) > float(uncertainty.min())
 
 
+@pytest.mark.parametrize("name", ["disagreement", "max_pairwise", "max_std", "total"])
+def test_a_models_steps_carry_the_uncertainty_it_was_told_to(learned, name: str) -> None:
+    told = WorldModel(LAYOUT, JUDGE, replace(SMALL_MODEL, uncertainty=name))
+    wanted = estimator(name, told)(learned, FRESH.obs, FRESH.applied)
+    generator = torch.Generator().manual_seed(0)
+    for step in (
+        told.expect(learned, FRESH.obs, FRESH.applied),
+        told.imagine(learned, FRESH.obs, FRESH.applied, generator),
+    ):
+        assert torch.equal(step.uncertainty, wanted)
+    assert torch.equal(told.relabel(learned, FRESH)[1], wanted)
+
+
+def test_a_model_cannot_carry_what_its_members_do_not_predict(eager) -> None:
+    with pytest.raises(ConfigError, match="no uncertainty 'value'"):
+        WorldModel(LAYOUT, JUDGE, replace(SMALL_MODEL, uncertainty="value"))
+
+
 def test_heads_that_agree_leave_no_value_uncertain(model, learned, values) -> None:
     twins = {name: tensor[:1].expand_as(tensor) for name, tensor in values.critics.items()}
     sure = estimators(model, Values(values.actor, twins))
@@ -106,7 +126,7 @@ def test_an_unknown_name_is_refused_with_those_that_exist(model: WorldModel) -> 
 
 def test_knowing_the_error_is_the_best_and_its_opposite_the_worst() -> None:
     error = torch.rand(100, generator=torch.Generator().manual_seed(0))
-    best, worst = judge(error.sqrt(), error), judge(-error, error)
+    best, worst = judge(error.sqrt(), error, error[:, None]), judge(-error, error, error[:, None])
     assert best.spearman == pytest.approx(1.0)
     assert worst.spearman == pytest.approx(-1.0)
     assert (best.auc, worst.auc) == (1.0, 0.0)
@@ -115,8 +135,29 @@ def test_knowing_the_error_is_the_best_and_its_opposite_the_worst() -> None:
 def test_detecting_the_worst_tenth_is_all_that_the_area_asks() -> None:
     error = torch.arange(100.0)
     alarm = (error >= 90.0).float()
-    assert judge(alarm, error).auc == 1.0
-    assert judge((error >= 80.0).float(), error).auc == pytest.approx(80 / 90 + 10 / 90 / 2)
+    assert judge(alarm, error, error[:, None]).auc == 1.0
+    broad = judge((error >= 80.0).float(), error, error[:, None])
+    assert broad.auc == pytest.approx(80 / 90 + 10 / 90 / 2)
+
+
+def test_the_expected_error_is_ordered_though_single_draws_are_not() -> None:
+    """Errors drawn around σ²(x): the estimator that knows σ is right about every expectation."""
+    place = torch.linspace(-1.0, 1.0, 3_000)[:, None]
+    sigma = (0.5 * place[:, 0]).exp()
+    draw = torch.randn(3_000, generator=torch.Generator().manual_seed(0))
+    found = judge(sigma, (sigma * draw) ** 2, place)
+    assert found.spearman < 0.3
+    assert found.spearman_expected > 0.6
+    constant = judge(torch.rand(3_000, generator=torch.Generator().manual_seed(1)), draw**2, place)
+    assert abs(constant.spearman_expected) < 0.1
+
+
+def test_a_local_mean_takes_the_nearest_in_standard_units() -> None:
+    values = torch.tensor([1.0, 2.0, 4.0, 8.0])
+    place = torch.tensor([[0.0, 0.0], [0.1, 500.0], [3.0, 400.0], [3.1, 900.0]])
+    assert local_mean(values, place, 1).tolist() == values.tolist()
+    assert local_mean(values, place, 2).tolist() == [1.5, 1.5, 6.0, 6.0]
+    assert local_mean(values, place, 9).tolist() == [3.75] * 4
 
 
 def test_an_estimator_is_judged_by_the_models_own_error(model, learned) -> None:
