@@ -53,20 +53,20 @@ def plane_plot(uncertainty: Any, returns: Any, kept: Any) -> str:
             ax.plot(
                 np.asarray(uncertainty)[chosen], np.asarray(returns)[chosen], style, label=label
             )
-        ax.set(xlabel="mean disagreement", ylabel="imagined return")
+        ax.set(xlabel="mean uncertainty", ylabel="imagined return")
         ax.legend(fontsize=8)
 
     return svg(draw)
 
 
-def uncertainty_plot(disagreement: Any, error: Any, spearman: float) -> str:
-    """Disagreement against true squared model error on held-out source steps; arrays (N,)."""
+def uncertainty_plot(uncertainty: Any, error: Any, spearman: float) -> str:
+    """Uncertainty against true squared model error on held-out source steps; arrays (N,)."""
 
     def draw(ax: Axes) -> None:
         floor = 1e-9
-        x, y = np.maximum(disagreement, floor), np.maximum(error, floor)
+        x, y = np.maximum(uncertainty, floor), np.maximum(error, floor)
         ax.loglog(x, y, ".", markersize=3, alpha=0.5)
-        ax.set(xlabel="disagreement", ylabel="squared one-step error")
+        ax.set(xlabel="uncertainty", ylabel="squared one-step error")
         ax.set_title(f"Spearman {spearman:.2f}", fontsize=9)
 
     return svg(draw)

@@ -249,8 +249,8 @@ def _report(out: Path, summary: dict[str, Any], control: dict[str, Any]) -> str:
         "Generated trajectories, kept and dropped": plane_plot(
             plane["uncertainty"], plane["returns"], plane["kept"]
         ),
-        "Ensemble disagreement against true error, held-out source steps": uncertainty_plot(
-            held["disagreement"], held["error"], summary["source"]["uncertainty_error_spearman"]
+        "Ensemble uncertainty against true error, held-out source steps": uncertainty_plot(
+            held["uncertainty"], held["error"], summary["source"]["uncertainty_error_spearman"]
         ),
         "Timing of the control ticks": timing_plot(
             control["bucket_edges_us"],

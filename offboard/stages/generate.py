@@ -16,7 +16,7 @@ from offboard.progress import bar
 from offboard.replay import Batch
 from offboard.run_dir import existing_run, open_run, pack, unpack
 from offboard.sac import SacConfig
-from offboard.stages.source import Source, load_source
+from offboard.stages.source import UNCERTAINTY, Source, load_source
 from offboard.task_setup import TaskSetup, load_task
 from offboard.uncertainty import estimator
 from offboard.world_model import ModelConfig
@@ -34,7 +34,7 @@ class OfflineConfig:
     task: str
     source: Path
     seed: int = 0
-    uncertainty: str = "total"
+    uncertainty: str = UNCERTAINTY
     plan: PlanConfig = field(default_factory=PlanConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)

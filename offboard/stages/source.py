@@ -21,11 +21,14 @@ from offboard.sac import Sac, SacConfig, SacState
 from offboard.statistics import spearman
 from offboard.task_setup import TaskSetup, load_task
 from offboard.train_online import OnlineConfig, TrainState, fresh_start, train_online
+from offboard.uncertainty import estimator
 from offboard.world_model import ModelConfig, ModelState, WorldModel
 from protocol.errors import StoreError
 
 JUDGE_EPISODES = 20
 JUDGE_SEED = 50_000
+UNCERTAINTY = "total"
+"""What generation penalises and filters by too; the best of those tried (docs/results)."""
 
 
 @dataclass(frozen=True)
@@ -162,14 +165,14 @@ def _model_quality(
     state: ModelState,
     run: RunDir,
 ) -> dict[str, Any]:
-    """Error and its rank correlation with disagreement on fresh, partly random, source steps."""
+    """Error and its rank correlation with uncertainty on fresh, partly random, source steps."""
     held = _holdout(env, sac, best, config.holdout_steps, config.seed)
     error = model.squared_error(state, held)
-    spread = model.disagreement(state, held.obs, held.applied)
-    run.save("uncertainty", {"error": error, "disagreement": spread})
+    doubt = estimator(UNCERTAINTY, model)(state, held.obs, held.applied)
+    run.save("uncertainty", {"error": error, "uncertainty": doubt})
     return {
         "model_nmse": model.nmse(state, held),
-        "uncertainty_error_spearman": spearman(spread, error),
+        "uncertainty_error_spearman": spearman(doubt, error),
     }
 
 

@@ -97,7 +97,7 @@ def test_the_source_stage_measures_what_the_summary_needs(finished: Path) -> Non
     assert all(math.isfinite(value) for value in result.values())
     assert 0.0 <= result["expert_return"] <= 250.0
     held = RunDir(finished).load("uncertainty")
-    assert held["error"].shape == held["disagreement"].shape == (100,)
+    assert held["error"].shape == held["uncertainty"].shape == (100,)
 
 
 def test_start_states_are_those_of_the_rig(finished: Path) -> None:
