@@ -99,8 +99,9 @@ class PlannerArchitecture:
     def act(self, p: Named, obs: Tensor, noise: Tensor) -> Tensor:
         """(S, O), (S, A) → (S, A). Exploration has the actor's spread, around what was found."""
         first, value = self._rollouts(p, obs)
-        weight = torch.softmax(value / p["search.temperature"], dim=-1)
-        best = (weight.view(*weight.shape[:1], 1, -1) @ first).view(noise.shape)  # (S, 1, N) @
+        S, N = value.shape
+        weight = torch.softmax(value / p["search.temperature"], dim=-1).view(S, 1, N)
+        best = (weight @ first).view(noise.shape)  # (S, A)
         _, log_std = actor(p, obs)
         spread = (1.0 - best**2) * log_std.exp()  # behind the squash, to first order
         return (best + spread * noise).clamp(-1.0, 1.0)

@@ -17,6 +17,7 @@ from offboard.baselines.conservative import (
     join_valued,
     valued,
 )
+from offboard.baselines.episodes import reward_scale
 from offboard.baselines.mixed_sac import Fraction, proportional, symmetric
 from offboard.bench.agent import Bench
 from offboard.replay import Batch, empty, join
@@ -26,12 +27,21 @@ from offboard.sac import Sac, SacState
 
 @dataclass(frozen=True)
 class CalQlConfig:
-    """``offline_updates`` is scaled to a source replay of some 10k steps.
+    """The recipe, in the reward's own units.
 
-    ``proportional`` replaces the fixed half by the share that old data has in all data.
+    Attributes:
+        weight: of the conservative term, over the reward by which the best and the worst source
+            episode differ in a step. Published is 5 for D4RL's locomotion, where random and expert
+            differ by 3 to 12 a step (LEARNING.md § 3); a reward in [0, 1] would drown in that.
+        actions: sampled of each kind.
+        calibrate: Cal-QL; without it CQL(H).
+        offline_updates: scaled to a source replay of some 10k steps.
+        proportional: replaces the fixed half by the share that old data has in all data.
     """
 
-    cql: CqlConfig = CqlConfig()  # noqa: RUF009
+    weight: float = 1.0
+    actions: int = 10
+    calibrate: bool = True
     offline_updates: int = 10_000
     proportional: bool = False
 
@@ -95,9 +105,11 @@ def make_cal_ql(bench: Bench, config: CalQlConfig = CalQlConfig()) -> CalQlAgent
     """An agent trained offline on the source replay. Raises ConfigError without a source."""
     source = bench.known_source()
     sac = Sac(bench.O, bench.A, bench.discount, bench.sac)
+    weight = config.weight / reward_scale(source.replay)
+    cql = CqlConfig(weight, config.actions, config.calibrate)
     agent = CalQlAgent(
         sac,
-        Conservative(sac, bench.discount, config.cql),
+        Conservative(sac, bench.discount, cql),
         sac.initial(bench.seed),
         Valued(source.replay, source.returns_to_go),
         proportional(source.replay.size) if config.proportional else symmetric,

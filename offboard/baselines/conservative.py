@@ -2,7 +2,7 @@
 
 Sources: CQL, Kumar et al. 2020 (arXiv 2006.04779), eq. 4 and appendix F (importance sampling of the
 log-sum-exp); Cal-QL, Nakamoto et al. 2023 (arXiv 2303.05479), § 5; constants of its code: ten
-actions of each kind, weight 5, backup to the best of ten next actions, no entropy in the backup.
+actions of each kind, backup to the best of ten next actions, no entropy in the backup.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from offboard.sac import Noise, Sac, SacState
 class CqlConfig:
     """``weight`` of the conservative term; ``calibrate`` makes it Cal-QL, without it is CQL(H)."""
 
-    weight: float = 5.0
-    actions: int = 10
-    calibrate: bool = True
+    weight: float
+    actions: int
+    calibrate: bool
 
 
 class Valued(NamedTuple):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from offboard.baselines.cal_ql import CalQlConfig, make_cal_ql
-from offboard.baselines.conservative import CqlConfig
 from offboard.baselines.mixed_sac import MixedSac, never
 from offboard.bench.agent import Bench
 from offboard.replay import empty
@@ -35,7 +34,7 @@ def make_wsrl(bench: Bench, config: WsrlConfig = WsrlConfig()) -> MixedSac:
         ConfigError: there is no source.
     """
     many = replace(bench.sac, critics=config.critics, target_subset=config.target_subset)
-    offline = CalQlConfig(CqlConfig(calibrate=config.calibrate), config.offline_updates)
+    offline = CalQlConfig(calibrate=config.calibrate, offline_updates=config.offline_updates)
     learned = make_cal_ql(replace(bench, sac=many), offline).state
     return MixedSac(
         Sac(bench.O, bench.A, bench.discount, many),

@@ -8,16 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from offboard.baselines.peers import train_peer
 from offboard.bench.agent import Agent, Bench
 from offboard.bench.doubt import doubt
 from offboard.bench.expert import Reference, reference_of
 from offboard.bench.methods import Method, Terms, method_named
 from offboard.bench.pairs import Pair
+from offboard.bench.planning_agent import PlanningAgent
 from offboard.bench.source import NO_FILES, Prior, generated, source_of
 from offboard.bench.transfer_agent import TransferAgent
 from offboard.bench.world import Problem, open_world, problem_of
 from offboard.replay import Batch, empty
-from offboard.rollout import Env, mean_return, step_env
+from offboard.rollout import Env, Policy, mean_return, step_env
 from offboard.run_dir import RunDir, open_run
 
 TARGET_SEED = 7_000
@@ -54,11 +56,16 @@ def run_cell(
     run.forget_metrics()
     reference, prior = reference_of(cell.pair, out), source_of(cell.pair, cell.seed, out)
     problem = problem_of(cell.pair.target, cell.pair.recipe.discount)
-    began = time.monotonic()
-    agent = _agent(cell, method, problem, prior)
-    zero_shot = _live(cell, agent, run, began, on_row)
-    result = _result(cell, reference, prior, zero_shot, time.monotonic() - began)
-    if isinstance(agent, TransferAgent) and (mismatch := agent.evidence.mismatch):
+    judge = _Judge(cell, run, on_row)
+    try:
+        agent = _agent(cell, method, problem, prior)
+        zero_shot = (
+            _live_peer(cell, method.peer, judge) if method.peer else _live(cell, agent, judge)
+        )
+    finally:
+        judge.close()
+    result = _result(cell, reference, prior, zero_shot, judge.wall_s)
+    if isinstance(agent, TransferAgent | PlanningAgent) and (mismatch := agent.evidence.mismatch):
         course = agent.evidence.course
         result["mismatch"], result["switch"] = asdict(mismatch), course.value if course else None
         result["uncertainty"] = doubt(cell.pair, problem, prior, agent.model_state, cell.seed)
@@ -78,24 +85,41 @@ def _agent(cell: Cell, method: Method, problem: Problem, prior: Prior) -> Agent:
     return method.make(bench, Terms(recipe.finetune, recipe.sac, float(random)))
 
 
-def _live(
-    cell: Cell, agent: Agent, run: RunDir, began: float, on_row: Callable[[int, float], None]
-) -> float:
-    """Act, observe, and judge at every ``evaluate_every`` steps; returns the zero-shot return."""
-    recipe = cell.pair.recipe
-    env, judge_env = open_world(cell.pair.target), open_world(cell.pair.target)
+class _Judge:
+    """Judges policies from the same start states and writes the curve."""
 
-    def judge(step: int) -> float:
-        value = mean_return(
-            judge_env, agent.policy(explore=False), recipe.evaluate_episodes, JUDGE_SEED
-        )
-        row = {"pair": cell.pair.name, "method": cell.method, "seed": cell.seed, "step": step}
-        run.log(**row, episode_return=value, wall_s=round(time.monotonic() - began, 2))
-        on_row(step, value)
+    def __init__(self, cell: Cell, run: RunDir, on_row: Callable[[int, float], None]) -> None:
+        self._cell, self._run, self._on_row = cell, run, on_row
+        self._env = open_world(cell.pair.target)
+        self._began = time.monotonic()
+
+    @property
+    def wall_s(self) -> float:
+        """Since the cell began."""
+        return time.monotonic() - self._began
+
+    def value(self, policy: Policy) -> float:
+        """Mean return of ``policy``."""
+        return mean_return(self._env, policy, self._cell.pair.recipe.evaluate_episodes, JUDGE_SEED)
+
+    def row(self, step: int, value: float) -> float:
+        """Write a point of the curve; returns it."""
+        cell = self._cell
+        names = {"pair": cell.pair.name, "method": cell.method, "seed": cell.seed, "step": step}
+        self._run.log(**names, episode_return=value, wall_s=round(self.wall_s, 2))
+        self._on_row(step, value)
         return value
 
+    def close(self) -> None:
+        """Give the environment back."""
+        self._env.close()
+
+
+def _live(cell: Cell, agent: Agent, judge: _Judge) -> float:
+    """Act, observe, and judge at every ``evaluate_every`` steps; returns the zero-shot return."""
+    recipe, env = cell.pair.recipe, open_world(cell.pair.target)
     try:
-        zero_shot = judge(0)
+        zero_shot = judge.row(0, judge.value(agent.policy(explore=False)))
         obs, _ = env.reset(seed=TARGET_SEED + cell.seed)
         for step in range(1, recipe.budget_steps + 1):
             transition, obs, over = _step(env, agent, obs)
@@ -103,11 +127,23 @@ def _live(
             if over:
                 obs, _ = env.reset()
             if step % recipe.evaluate_every == 0:
-                judge(step)
+                judge.row(step, judge.value(agent.policy(explore=False)))
         return zero_shot
     finally:
         env.close()
-        judge_env.close()
+
+
+def _live_peer(cell: Cell, algorithm: str, judge: _Judge) -> float:
+    """An outside learner, which owns its loop; returns what it was worth untrained."""
+    recipe, env = cell.pair.recipe, open_world(cell.pair.target)
+    try:
+        rows = train_peer(
+            algorithm, env, judge.value, recipe.budget_steps, recipe.evaluate_every, cell.seed
+        )
+        curve = [judge.row(step, value) for step, value in rows]
+        return curve[0]
+    finally:
+        env.close()
 
 
 def _step(env: Env, agent: Agent, obs: Any) -> tuple[Batch, Any, bool]:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from offboard.baselines.balanced_replay import make_balanced_replay
+from offboard.baselines.cal_ql import make_cal_ql
+from offboard.baselines.iql import make_iql
 from offboard.baselines.mixed_sac import Fraction, MixedSac, never, proportional, symmetric
+from offboard.baselines.mopo import make_mopo
+from offboard.baselines.peers import ALGORITHMS
+from offboard.baselines.wsrl import make_wsrl
 from offboard.bench.agent import Agent, Bench
+from offboard.bench.planning_agent import PlanningAgent
 from offboard.bench.transfer_agent import TransferAgent
 from offboard.finetune import FinetuneConfig, Learner
+from offboard.planner_policy import PlannerArchitecture, SearchConfig
 from offboard.replay import empty
 from offboard.sac import Sac, SacConfig
 from offboard.switch import Course
@@ -35,33 +43,50 @@ Make = Callable[[Bench, Terms], Agent]
 
 @dataclass(frozen=True)
 class Method:
-    """``generates`` says whether it needs WOMBET's generated data, which takes a while to make."""
+    """How an agent is made.
+
+    ``generates`` says whether it needs WOMBET's generated data, which takes a while to make;
+    ``peer`` names an outside algorithm that owns its loop instead.
+    """
 
     make: Make
     generates: bool = False
+    peer: str = ""
 
 
 def _sac(bench: Bench, config: SacConfig | None = None) -> Sac:
     return Sac(bench.O, bench.A, bench.discount, config or bench.sac)
 
 
+def _learner(bench: Bench, terms: Terms, course: Course | None) -> tuple[Learner, Sac]:
+    source, sac = bench.known_source(), _sac(bench)
+    learner = Learner(
+        sac,
+        bench.model,
+        sac.restart(source.actor, source.critic),
+        bench.known_model(),
+        source.replay,
+        replace(terms.finetune, course=course),
+        bench.seed,
+        terms.random_reward,
+        _sac(bench, terms.fresh),
+    )
+    return learner, sac
+
+
 def _ours(course: Course | None) -> Make:
     def make(bench: Bench, terms: Terms) -> Agent:
-        source, sac = bench.known_source(), _sac(bench)
-        learner = Learner(
-            sac,
-            bench.model,
-            sac.restart(source.actor, source.critic),
-            bench.known_model(),
-            source.replay,
-            replace(terms.finetune, course=course),
-            bench.seed,
-            terms.random_reward,
-            _sac(bench, terms.fresh),
-        )
+        learner, sac = _learner(bench, terms, course)
         return TransferAgent(learner, bench.model, sac, bench.seed + 1)
 
     return make
+
+
+def _ours_planner(bench: Bench, terms: Terms) -> Agent:
+    learner, sac = _learner(bench, terms, None)
+    planner = PlannerArchitecture(bench.model, sac, bench.discount, SearchConfig())
+    agent = TransferAgent(learner, bench.model, sac, bench.seed + 1)
+    return PlanningAgent(agent, learner, planner, bench.seed + 2)
 
 
 def _scratch(bench: Bench, terms: Terms) -> Agent:
@@ -102,12 +127,19 @@ def _half_proportional(size: int) -> Fraction:
 METHODS: dict[str, Method] = {
     "ours": Method(_ours(None)),
     "ours_always": Method(_ours(Course.RELABEL)),
+    "ours_planner": Method(_ours_planner),
     "ft": Method(_ours(Course.FINETUNE)),
     "scratch": Method(_scratch),
     "rlpd": Method(_rlpd),
     "raw": Method(_warm(lambda _: symmetric, kept=False)),
     "proportional": Method(_warm(proportional, kept=False)),
     "wombet": Method(_warm(_half_proportional, kept=True), generates=True),
+    "balanced_replay": Method(lambda bench, _: make_balanced_replay(bench)),
+    "iql": Method(lambda bench, _: make_iql(bench)),
+    "cal_ql": Method(lambda bench, _: make_cal_ql(bench)),
+    "wsrl": Method(lambda bench, _: make_wsrl(bench)),
+    "mopo": Method(lambda bench, _: make_mopo(bench)),
+    **{f"sb3_{name}": Method(_scratch, peer=name) for name in ALGORITHMS},
 }
 
 

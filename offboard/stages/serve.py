@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def _learn(server: Server, unit: str, run: RunDir, stop: threading.Event) -> Non
             rows = server.arrivals.get(timeout=0.001 if busy else IDLE_S)
             ended = server.session.push(rows)
             for episode in ended:
-                run.log(event="episode", **vars(episode), **vars(server.learner.evidence))
+                run.log(event="episode", **vars(episode), **asdict(server.learner.evidence))
                 _say(
                     f"episode {len(server.session.episodes)}: return {episode.total:.0f}, policy "
                     f"{episode.main_version}, {server.session.phase.value}"

@@ -30,10 +30,9 @@ QUIET = CqlNoise(
 )
 
 
-def make(**changes: float) -> tuple[Sac, Conservative]:
+def make(calibrate: bool = True) -> tuple[Sac, Conservative]:
     sac = Sac(O, A, DISCOUNT, SAC)
-    config = CqlConfig(weight=WEIGHT, actions=n, **changes)
-    return sac, Conservative(sac, DISCOUNT, config)
+    return sac, Conservative(sac, DISCOUNT, CqlConfig(WEIGHT, n, calibrate))
 
 
 def constant(sac: Sac, *values: float) -> SacState:
@@ -101,7 +100,7 @@ def test_only_the_chosen_critics_make_the_target() -> None:
 
 def test_without_its_weight_the_actor_temperature_and_target_step_are_sacs() -> None:
     sac, _ = make()
-    cql = Conservative(sac, DISCOUNT, CqlConfig(weight=0.0, actions=1))
+    cql = Conservative(sac, DISCOUNT, CqlConfig(weight=0.0, actions=1, calibrate=True))
     data = batch()._replace(steps=bandit(B, 0))  # all terminated: both targets are the reward
     state, noise = sac.initial(seed=0), cql.noise(torch.Generator().manual_seed(1))
     ours, _ = cql.update(state, data, noise)
@@ -115,7 +114,7 @@ def preference(weight: float) -> float:
     data = bandit(400, 0)
     seen = data.take((data.applied[:, 0] < 0.0).nonzero()[:, 0])
     flat = seen._replace(reward=torch.zeros(seen.size))  # no action is better than another
-    config = CalQlConfig(CqlConfig(weight, 4, calibrate=False), offline_updates=150)
+    config = CalQlConfig(weight, actions=4, calibrate=False, offline_updates=150)
     agent = make_cal_ql(make_bench(flat), config)
     space, obs = agent._sac.critic_space, flat.obs[:64]
     at = [critic(space.view(agent.state.critic), obs, torch.full((64, A), a)) for a in (-0.5, 0.7)]
@@ -126,8 +125,14 @@ def test_actions_outside_the_data_are_valued_less() -> None:
     assert preference(5.0) > preference(0.0) + 0.5
 
 
+def test_the_conservative_weight_is_in_units_of_the_rewards_spread() -> None:
+    good, bad = chain([3.0] * 4, terminated=True), chain([1.0] * 4, start=50.0, terminated=True)
+    agent = make_cal_ql(make_bench(join((good, bad))), CalQlConfig(2.5, offline_updates=0))
+    assert agent._learner._config.weight == pytest.approx(2.5 * (3.0 - 1.0))
+
+
 def test_it_learns_offline_which_action_paid() -> None:
-    config = CalQlConfig(CqlConfig(weight=0.1, actions=4), offline_updates=300)
+    config = CalQlConfig(weight=0.05, actions=4, offline_updates=300)
     agent = make_cal_ql(make_bench(bandit(500, 0)), config)
     action = greedy(agent._sac.actor_space, agent.state.actor)
     assert float((action - BEST).abs().mean()) < 0.15
@@ -149,7 +154,7 @@ class Ear:
 
 OLD = chain([0.0] * 40, start=-100.0)
 NEW_FROM = 1_000.0
-OFFLINE = CalQlConfig(CqlConfig(actions=2), offline_updates=2)
+OFFLINE = CalQlConfig(actions=2, offline_updates=2)
 
 
 def online(**config: bool) -> tuple[CalQlAgent, Ear]:
@@ -205,4 +210,4 @@ def test_equal_seeds_give_equal_bits_offline_and_online() -> None:
 
 def test_without_a_source_it_says_what_is_missing() -> None:
     with pytest.raises(ConfigError, match="source run"):
-        make_cal_ql(make_bench(join((OLD,)), source=None))
+        make_cal_ql(make_bench(OLD, source=None))

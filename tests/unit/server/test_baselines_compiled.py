@@ -33,7 +33,7 @@ def iql() -> list[Tensor]:
 
 def cal_ql() -> list[Tensor]:
     sac = Sac(O, A, DISCOUNT, CONFIG)
-    learner = Conservative(sac, DISCOUNT, CqlConfig(actions=2))
+    learner = Conservative(sac, DISCOUNT, CqlConfig(weight=1.0, actions=2, calibrate=True))
     noise = learner.noise(torch.Generator().manual_seed(0))
     state, loss = learner.update(sac.initial(0), valued(BATCH, DISCOUNT), noise)
     return [*state, *loss]

@@ -9,7 +9,6 @@ import torch
 from made_bench import BEST, DISCOUNT, SMALL, A, O, bandit, chain, experience, greedy, make_bench
 
 from offboard.baselines.cal_ql import CalQlConfig, make_cal_ql
-from offboard.baselines.conservative import CqlConfig
 from offboard.baselines.wsrl import WsrlConfig, make_wsrl
 from offboard.replay import Batch, join
 from offboard.sac import Sac
@@ -23,7 +22,7 @@ NEW = chain([1.0] * 6, start=1_000.0)
 
 def test_it_starts_from_what_cal_ql_learned_with_its_many_critics() -> None:
     bench = make_bench(bandit(50, 0))
-    theirs = make_cal_ql(replace(bench, sac=MANY), CalQlConfig(CqlConfig(), 3)).state
+    theirs = make_cal_ql(replace(bench, sac=MANY), CalQlConfig(offline_updates=3)).state
     ours = make_wsrl(bench, CONFIG).state
     assert torch.equal(ours.actor, theirs.actor)
     assert ours.critic.numel() == Sac(O, A, DISCOUNT, MANY).critic_space.size

@@ -14,6 +14,7 @@ from offboard.bench.grid import Selection
 from offboard.bench.outcome import gather, read_outcomes
 from offboard.bench.pairs import PAIRS, Pair, pair_named
 from offboard.sac import SacConfig
+from offboard.switch import Course
 from offboard.train_online import OnlineConfig
 from offboard.world_model import ModelConfig
 from protocol.errors import ConfigError, StoreError
@@ -71,6 +72,20 @@ def test_a_cell_leaves_a_curve_and_a_result_and_is_not_run_twice(
     assert len(rows) == 3
     curves = gather(read_outcomes(tmp_path))["furuta", "ours"]
     assert curves.steps.tolist() == [0.0, 60.0, 120.0]
+
+
+def test_the_planner_acts_once_the_model_knows_the_target(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offboard.finetune.decide", lambda *_: Course.RELABEL)
+    result = run_cell(Cell(tiny(), "ours_planner", 0), tmp_path)
+    assert result["switch"] == "relabel"
+    actor = run_cell(Cell(tiny(), "ours_always", 0), tmp_path)
+    curves = gather(read_outcomes(tmp_path))
+    planned, acted = (curves["furuta", name].returns[0] for name in ("ours_planner", "ours_always"))
+    assert planned[0] == acted[0]
+    assert planned[-1] != acted[-1]
+    assert actor["uncertainty"] == {"spearman_source": 0.5}
 
 
 def test_an_interrupted_cell_begins_its_curve_again(tmp_path: Path, quick: None) -> None:
