@@ -98,7 +98,7 @@ class TransferAgent:
             self._kept.remove(min(self._kept[:-1], key=self._worth))
 
     def _deployed(self) -> Tensor:
-        if self._learner.evidence.course is not Course.RELABEL:
+        if self._learner.evidence.course is not Course.RELABEL or not self._starts:
             return self._learner.state.actor
         return max([_Kept(self._learner.state.actor), *self._kept], key=self._worth).actor
 
