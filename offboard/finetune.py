@@ -53,8 +53,8 @@ class Evidence:
     offline_fraction: float
     relabelled: int
     updates: int
-    mismatch: Mismatch | None
-    course: Course | None
+    mismatch: Mismatch | None = None
+    course: Course | None = None
 
 
 class Learner:

@@ -28,6 +28,7 @@ def auc(score: Tensor, positive: Tensor) -> float:
 
 def _ranks(x: Tensor) -> Tensor:
     """Ranks from 0 (N,); equal values get the mean of the ranks they cover."""
+    x = x.contiguous()
     ordered = x.sort().values
     first, after = (torch.searchsorted(ordered, x, right=right) for right in (False, True))
     return (first + after - 1).double() / 2.0

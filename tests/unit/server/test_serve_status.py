@@ -11,7 +11,9 @@ from made_messages import TO_SERVER
 
 from offboard.assembler import Episode
 from offboard.finetune import Evidence
+from offboard.mismatch import Mismatch
 from offboard.serve_status import STATUS_FILE, ServeStatus, as_rows, read_status, write_status
+from offboard.switch import Course
 from protocol.errors import StoreError
 from protocol.messages import Report
 from protocol.step_record import End
@@ -33,7 +35,15 @@ STATUS = ServeStatus(
     committed=500,
     refusals={"content": 1},
     episodes=[EPISODE],
-    evidence=Evidence(online=500, nmse=0.2, offline_fraction=0.3, relabelled=800, updates=20),
+    evidence=Evidence(
+        online=500,
+        nmse=0.2,
+        offline_fraction=0.3,
+        relabelled=800,
+        updates=20,
+        mismatch=Mismatch(0.1, 0.05, 0.2, 0.1, 0.7, 0.9, 0.4),
+        course=Course.RELABEL,
+    ),
     report=REPORT,
 )
 
