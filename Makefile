@@ -14,7 +14,7 @@ SERVER_ONLY := $(addprefix --ignore=,tests/unit/server tests/property/server tes
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench-transfer test test-robot check lint type imports clean
+.PHONY: help install demo bench-transfer bench-runtime test test-robot check lint type imports coverage-safety mutation clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,11 @@ bench-transfer: $(READY)  ## learning methods against each other, resumable; FUL
 	$(BIN)/python -m pip install --quiet -c requirements/constraints.txt -r requirements/bench.txt
 	$(BIN)/wombet-offboard bench --out $(OUT) $(if $(FULL),--select.full) $(if $(PAIRS),--select.pairs $(PAIRS)) \
 		$(if $(METHODS),--select.methods $(METHODS)) $(if $(SEEDS),--select.seeds $(SEEDS))
+
+bench-runtime: OUT := runs/bench-runtime
+bench-runtime: $(READY)  ## how well the runtime keeps time; SECONDS= per cell, CELLS="50-loaded …" for a part, SWAPS=
+	PYTHONPATH=tests/benchmarks:tests/support $(BIN)/python -m runtime --out $(OUT) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(CELLS),--cells $(CELLS)) $(if $(SWAPS),--swaps $(SWAPS))
 
 test: $(READY)  ## the whole test suite; what runs in real time has the machine to itself
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests $(addprefix --ignore=,$(REAL_TIME))
@@ -65,6 +70,23 @@ type: $(READY)
 
 imports: $(READY)
 	$(BIN)/lint-imports
+
+SAFETY := protocol/modes.py,protocol/envelope.py,protocol/bundle.py,onboard/safety.py,onboard/modes.py,$\
+	onboard/hotswap.py,onboard/staging.py,onboard/graph_check.py,onboard/weights_check.py,onboard/desk.py,$\
+	onboard/command.py,onboard/control_socket.py,onboard/estop.py,onboard/estop_latch.py,$\
+	onboard/estop_gpio.py,onboard/estop_input.py,onboard/guard.py,onboard/heartbeat.py
+SAFETY_TESTS := $(addprefix tests/unit/test_,$(addsuffix .py,modes envelope safety bundle_manifest graph_check \
+	weights_check hotswap hotswap_corners staging policy_commands command desk control_socket estop estop_sources guard))
+
+coverage-safety: $(READY)  ## fail unless the unit tests take every branch of the safety code
+	mkdir -p runs
+	COVERAGE_FILE=runs/.coverage-safety $(BIN)/python -m coverage run --branch --include=$(SAFETY) \
+		-m pytest -q -p no:cacheprovider $(SAFETY_TESTS)
+	COVERAGE_FILE=runs/.coverage-safety $(BIN)/python -m coverage report --show-missing --fail-under=100
+
+mutation: $(READY)  ## mutate the safety code, see whether the tests notice; goes on where it was interrupted
+	$(BIN)/python -m pip install --quiet -c requirements/constraints.txt -r requirements/mutation.txt
+	$(BIN)/python tests/mutation/mutate.py --out runs/mutation
 
 clean:  ## remove the virtual environment and all runs
 	rm -rf $(VENV) $(ROBOT_VENV) runs build dist

@@ -6,6 +6,7 @@ the spool is lost, and everything goes on where it stopped. It never touches the
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sys
@@ -21,25 +22,29 @@ import zmq
 from onboard.bundle_fetcher import ServerFetcher
 from onboard.bundle_store import BundleStore
 from onboard.collector import Collector
-from onboard.control_api import RING_FILE, SOCKET_FILE
+from onboard.control_api import AGENT_PID_FILE, RING_FILE, SOCKET_FILE, Status
 from onboard.control_socket import ControlClient
 from onboard.courier import Courier
 from onboard.database import DamagedError
 from onboard.dealer import connect
+from onboard.durable import write_number
 from onboard.event_log import EventLog
 from onboard.identity import load_identity
 from onboard.liaison import Liaison
+from onboard.log_file import LOG_FILE, LogFile
+from onboard.metrics import ControlCollector, MetricsServer
+from onboard.notify import notifier_for
 from onboard.ring import RingReader
 from onboard.silence import Silence
 from onboard.spool import Spool, open_spool
 from onboard.uplink import Uplink
+from onboard.version_floor import FLOOR_FILE
 from onboard.window import Window
 from protocol.errors import StoreError
 from protocol.robot_spec import RobotSpec
 from protocol.step_record import dtype_of
 
 SPOOL_FILE = "spool.sqlite"
-FLOOR_FILE = "version_floor"
 _STEP_MS = 50
 _DRAIN_MIN_S, _DRAIN_MAX_S = 0.5, 2.0
 _CONTROL_ANSWER_S = 0.5
@@ -83,10 +88,19 @@ class Agent:
         self._log.state("spool_full", self._spool.refusing)
         self._log.state("quarantined_entries", self._spool.quarantined)
 
-    def run(self, stop: threading.Event, clock_s: Callable[[], float]) -> None:
-        """Turn until ``stop``; then spool and send what control still writes while it ends."""
+    def run(
+        self,
+        stop: threading.Event,
+        clock_s: Callable[[], float],
+        kick: Callable[[int], None] = lambda now_ns: None,
+    ) -> None:
+        """Turn until ``stop``; then spool and send what control still writes while it ends.
+
+        ``kick`` follows each turn, with the time in ns.
+        """
         while not stop.is_set():
             self.step(clock_s())
+            kick(round(clock_s() * 1e9))
             self._uplink.wait(_STEP_MS)
         stopped_s = now_s = clock_s()
         while now_s < stopped_s + (_DRAIN_MAX_S if self._uplink.busy else _DRAIN_MIN_S):
@@ -106,7 +120,9 @@ class Agent:
             self._log.state(name, "ok")
 
 
-def run_agent(spec: RobotSpec, task: str, server: str, state: Path, runtime: Path) -> int:
+def run_agent(
+    spec: RobotSpec, task: str, server: str, state: Path, runtime: Path, metrics_port: int = 0
+) -> int:
     """Run until SIGTERM or SIGINT.
 
     Args:
@@ -115,31 +131,43 @@ def run_agent(spec: RobotSpec, task: str, server: str, state: Path, runtime: Pat
         server: ``tcp://HOST:PORT`` of the server.
         state: durable directory with ``keys/`` and ``tuf/root.json`` from enrolment.
         runtime: tmpfs directory in which control's ring and socket lie.
+        metrics_port: where Prometheus may scrape, on loopback; 0 for nowhere.
 
     Returns:
         0, the process's exit status.
 
     Raises:
-        ConfigError: identity or server address are wrong.
+        ConfigError: identity or server address are wrong, or the port is taken.
         StoreError: another agent holds the spool, or the disk cannot be used.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    log = EventLog(sys.stderr, time.time)
-    while not stop.is_set():
-        try:
-            with _assembled(spec, task, server, state, runtime, log) as agent:
-                agent.run(stop, time.monotonic)
-        except DamagedError as error:  # opening the spool again sets the file aside
-            log.note("spool_damaged", reason=str(error))
-            stop.wait(_REOPEN_S)
+    write_number(runtime / AGENT_PID_FILE, os.getpid())
+    with (
+        closing(LogFile(state / LOG_FILE).open()) as file,
+        notifier_for(os.environ, os.getpid()) as notifier,
+    ):
+        log = EventLog(sys.stderr, time.time, file)
+        while not stop.is_set():
+            try:
+                with _assembled(spec, task, server, state, runtime, metrics_port, log) as agent:
+                    agent.run(stop, time.monotonic, notifier.kick)
+            except DamagedError as error:  # opening the spool again sets the file aside
+                log.note("spool_damaged", reason=str(error))
+                stop.wait(_REOPEN_S)
     return 0
 
 
 @contextmanager
 def _assembled(
-    spec: RobotSpec, task: str, server: str, state: Path, runtime: Path, log: EventLog
+    spec: RobotSpec,
+    task: str,
+    server: str,
+    state: Path,
+    runtime: Path,
+    metrics_port: int,
+    log: EventLog,
 ) -> Iterator[Agent]:
     """The agent with everything it owns, given back in reverse order."""
     identity = load_identity(state / "keys")
@@ -151,6 +179,9 @@ def _assembled(
         control = owned.enter_context(
             closing(ControlClient(runtime / SOCKET_FILE, _CONTROL_ANSWER_S))
         )
+        if metrics_port:
+            collector = ControlCollector(partial(_asked, runtime / SOCKET_FILE), spool)
+            owned.enter_context(MetricsServer(collector, metrics_port))
         socket = owned.enter_context(closing(dial()))
         uplink = Uplink(socket, spool, Window(random.random), spec.digest(), task)
         fetcher = ServerFetcher(dial)
@@ -160,3 +191,9 @@ def _assembled(
         liaison.recall()
         silence = Silence(server)
         yield Agent(Collector(ring, spool), uplink, liaison, spool, log, silence)
+
+
+def _asked(path: Path) -> Status:
+    """Control's status, over a connection of its own: a scrape comes in any thread."""
+    with closing(ControlClient(path, _CONTROL_ANSWER_S)) as client:
+        return client.status()

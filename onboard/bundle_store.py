@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from msgspec import Struct
@@ -20,6 +21,7 @@ from tuf.api.metadata import Metadata, TargetFile
 from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
 
+from onboard.bundle_directory import bundles_of, held_versions
 from onboard.control_api import GRAPH_FILE, MANIFEST_FILE, WEIGHTS_FILE
 from onboard.graph_check import check_graph
 from onboard.version_floor import Floor, highest
@@ -58,7 +60,7 @@ class BundleStore:
     def __init__(self, state: Path, spec: RobotSpec, task: str, fetcher: FetcherInterface) -> None:
         self._root = state / "tuf" / "root.json"
         self._cache = state / "tuf" / "cache"
-        self._bundles = state / "bundles"
+        self._bundles = bundles_of(state)
         self._spec = spec
         self._task = task
         self._fetcher = fetcher
@@ -69,9 +71,7 @@ class BundleStore:
 
     def held(self) -> list[int]:
         """Versions held, ascending."""
-        if not self._bundles.is_dir():
-            return []
-        return sorted(int(path.name) for path in self._bundles.iterdir() if path.name.isdigit())
+        return held_versions(self._bundles)
 
     def update(self, floor: Floor) -> Update:
         """Fetch the newest bundle if it is not held; verify everything on the way.
@@ -89,10 +89,10 @@ class BundleStore:
         except OSError as error:
             raise BundleError(f"update not stored: {error}") from error
 
-    def prune(self, active: int) -> None:
-        """Drop all but the newest few bundles and the active one."""
+    def prune(self, needed: Collection[int]) -> None:
+        """Drop all but the newest few bundles and those ``needed``."""
         for version in self.held()[:-KEPT_BUNDLES]:
-            if version != active:
+            if version not in needed:
                 shutil.rmtree(self.directory(version), ignore_errors=True)
 
     def discard_damaged(self) -> list[int]:

@@ -7,6 +7,7 @@ the actuated ones; set-up, power and check-ups are plain reads and writes with v
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -59,9 +60,12 @@ class Bus:
     """Driver of one Dynamixel bus.
 
     Attributes:
-        position_rad: last reading, one per joint of the robot, in the joint's frame.
+        position_count: last reading as it came, one per joint of the robot.
+        velocity_count: likewise.
+        current_count: likewise.
+        position_rad: the same in SI units and the joint's frame.
         velocity_rad_s: likewise, as the node itself measures it.
-        current_a: likewise, in the motor's own direction.
+        current_a: likewise, but in the motor's own direction.
         alert: a node set its alert bit in the last reading.
         fast: answers come in one packet.
     """
@@ -76,12 +80,18 @@ class Bus:
         self._motor_ids = [joint.id for joint in self._motors]
         self._sync_read = dxl.make_sync_read(_READ_FROM, _READ_BYTES, self._ids)
         self._fast_read = dxl.make_fast_sync_read(_READ_FROM, _READ_BYTES, self._ids)
+        off = [(node, xl330.TORQUE_ENABLE.pack(0)) for node in self._motor_ids]
+        self._torque_off = dxl.make_sync_write(xl330.TORQUE_ENABLE.address, 1, off)
         self._watchdog = watchdog_count(spec)
         self._parser = dxl.Parser()
         self._port: Port | None = None
+        self._departure = threading.Lock()
         self._checked = -1
         self.fast = False
         self.alert = False
+        self.position_count = [0] * len(self._joints)
+        self.velocity_count = [0] * len(self._joints)
+        self.current_count = [0] * len(self._joints)
         self.position_rad = [0.0] * len(self._joints)
         self.velocity_rad_s = [0.0] * len(self._joints)
         self.current_a = [0.0] * len(self._joints)
@@ -112,9 +122,10 @@ class Bus:
 
     def close(self) -> None:
         """Give the line back."""
-        if self._port is not None:
-            self._port.close()
-            self._port = None
+        with self._departure:
+            port, self._port = self._port, None
+        if port is not None:
+            port.close()
 
     def read(self) -> None:
         """One sync read into the attributes. Raises BusError unless every joint answers in time."""
@@ -124,6 +135,18 @@ class Bus:
         for joint, answer in enumerate(answers):
             self._take(joint, answer)
         self.alert = any(answer.alert for answer in answers)
+
+    def convert(self, index: int, position: int, velocity: int, current: int) -> None:
+        """Take the reading of joint ``index``, in counts, into the attributes."""
+        joint = self._joints[index]
+        self.position_count[index] = position
+        self.velocity_count[index] = velocity
+        self.current_count[index] = current
+        direction = joint.sign / joint.gear
+        turned_rad = (position - xl330.CENTRE_COUNT) * xl330.RAD_PER_COUNT
+        self.position_rad[index] = direction * turned_rad + joint.offset_rad
+        self.velocity_rad_s[index] = direction * velocity * xl330.RAD_S_PER_COUNT
+        self.current_a[index] = current * xl330.AMPERE_PER_COUNT
 
     def write(self, current_a: Sequence[float]) -> None:
         """One sync write of goal currents, one per actuated joint, in the motor's direction."""
@@ -150,16 +173,23 @@ class Bus:
         Returns:
             One line per motor that did not confirm.
         """
-        torque, failures = xl330.TORQUE_ENABLE, []
-        everywhere = [(node, torque.pack(0)) for node in self._motor_ids]
-        with suppress(BusError):  # unconfirmed, but every motor hears it before anything can wait
-            self._line().write(dxl.make_sync_write(torque.address, torque.size, everywhere))
+        failures = []
+        self.cut()  # unconfirmed, but every motor hears it before anything can wait
         for joint in self._motors:
             try:
-                self._set(joint, torque, 0)
+                self._set(joint, xl330.TORQUE_ENABLE, 0)
             except BusError as error:
                 failures.append(f"{joint.name}: torque may still be on ({error})")
         return failures
+
+    def cut(self) -> None:
+        """Torque off on every motor in one packet, unconfirmed; never raises and never waits.
+
+        The only method that any thread may call at any moment. The kernel writes a packet as a
+        whole, so it cannot tear one of the loop's apart; it may spoil an answer, which is a miss.
+        """
+        with self._departure, suppress(BusError):  # the line must not be given back meanwhile
+            self._line().write(self._torque_off)
 
     def check_next(self) -> Check:
         """Read the next of :data:`CHECKED`, motor by motor."""
@@ -285,11 +315,7 @@ class Bus:
             reason = _error_name(answer.error)
             raise BusError(f"{_named(joint)}: node {answer.id} answered in its place ({reason})")
         current, velocity, position = _PRESENT.unpack(answer.params)
-        direction = joint.sign / joint.gear
-        turned_rad = (position - xl330.CENTRE_COUNT) * xl330.RAD_PER_COUNT
-        self.position_rad[index] = direction * turned_rad + joint.offset_rad
-        self.velocity_rad_s[index] = direction * velocity * xl330.RAD_S_PER_COUNT
-        self.current_a[index] = current * xl330.AMPERE_PER_COUNT
+        self.convert(index, position, velocity, current)
 
     def _line(self) -> Port:
         if self._port is None:

@@ -28,6 +28,11 @@ class Command:
             return False
         return True
 
+    @property
+    def taken(self) -> bool:
+        """Whether somebody has decided over it."""
+        return not self._turn
+
     def late(self, now_ns: int) -> bool:
         """Whether it must not set anything in motion any more. Stopping is never too late."""
         if isinstance(self.request, (Stop, Estop)) or self.request.deadline_ns is None:

@@ -8,6 +8,7 @@ logs, locks or touches a disk; state changes go to ``journal``, which another th
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -16,17 +17,20 @@ from numpy.typing import NDArray
 
 from onboard.bus import Bus, Check
 from onboard.command import Command, OperatorRequest
-from onboard.control_api import Clear, Done, Estop, Start
+from onboard.control_api import Clear, Done, Estop, Start, StateChange
 from onboard.counters import Counters
 from onboard.episode import Episode
+from onboard.estop_latch import EstopLatch
 from onboard.homing import Homing
 from onboard.hotswap import HotSwap
 from onboard.modes import Event, following
 from onboard.pilot import Pilot
-from onboard.recorder import Recorder, Sample
+from onboard.recorder import Driver, Recorder, Sample
 from onboard.safety import Run, Safety
 from onboard.schedule import Schedule, Wake
+from onboard.stopwatch import Section, Stopwatch
 from onboard.timing import Histogram
+from onboard.wire import TimedWire
 from protocol import xl330
 from protocol.envelope import Limited
 from protocol.errors import BusError
@@ -40,8 +44,10 @@ HOLDS_TO_GIVE_UP = 3
 """HOLDs without a completed episode between them before the robot stops trying."""
 CHECK_EVERY_TICKS = 5
 POWER_OFF_AGAIN_S = 1.0
-_LATCHED = frozenset({Mode.FAULT, Mode.ESTOP})
-_BUS_UNUSED = _LATCHED | {Mode.BOOT, Mode.SELFTEST}
+KEPT_CHANGES = 64
+REASON_CHARS = 256
+LATCHED = frozenset({Mode.FAULT, Mode.ESTOP})
+_BUS_UNUSED = LATCHED | {Mode.BOOT, Mode.SELFTEST}
 
 FloatArray = NDArray[np.float32]
 
@@ -52,8 +58,11 @@ class Control:
     Attributes:
         mode: what the runtime is doing.
         reason: why it is in this mode.
+        entered_ns: since when, on the monotonic clock.
         commands: requests for the next tick; any thread may append.
+        changes: the last changes of mode, oldest first.
         journal: one line per state change; another thread takes them out.
+        stopwatch: where the time of the ticks went.
     """
 
     def __init__(
@@ -66,24 +75,35 @@ class Control:
         recorder: Recorder,
         schedule: Schedule,
         clock_ns: Callable[[], int],
+        latch: EstopLatch | None = None,
+        work_ns: Callable[[], int] = time.thread_time_ns,
+        kick: Callable[[int], None] = lambda now_ns: None,
     ) -> None:
-        self._spec, self._bus, self._safety = spec, bus, Safety(spec, bus)
+        """``latch`` keeps an emergency stop, by default as long as this object lives; ``work_ns``
+        counts the loop thread's processor time; ``kick`` follows each tick.
+        """
+        self.stopwatch = Stopwatch(clock_ns, work_ns)
+        self._spec, self._bus = spec, bus
+        self._latch = EstopLatch(bytearray(1)) if latch is None else latch
+        self._safety = Safety(spec, TimedWire(bus, self.stopwatch), self._latch)
         self._pilot, self._homing, self._observer = pilot, Homing(spec), Observer(spec)
-        self._recorder, self._schedule, self._clock_ns = recorder, schedule, clock_ns
+        self._recorder, self._schedule = recorder, schedule
+        self._clock_ns, self._kick = clock_ns, kick
         self.swap, self.episode = swap, episode
         self.mode, self.reason = Mode.BOOT, "starting"
         self.commands: deque[Command] = deque()
+        self.changes: deque[StateChange] = deque(maxlen=KEPT_CHANGES)
         self.journal: deque[str] = deque(maxlen=1024)
         self.counters = Counters()
-        self.period_error, self.work = Histogram(), Histogram()
+        self.period_error = Histogram()
         self.late = Run(spec.safety.late_ticks_to_hold)
         self.misses = Run(spec.bus.misses_to_fault)
         self._silence_ns = int(spec.bus.watchdog_s * 0.9e9)
         self._zeros: FloatArray = np.zeros(len(spec.actuated), dtype=np.float32)
         self._ending = False
-        self._entered_ns = self._started_ns = self._bus_ns = self._powered_off_ns = 0
+        self.entered_ns = self._started_ns = self._bus_ns = self._powered_off_ns = 0
         self._torque_unconfirmed = False
-        self._holds = 0
+        self._holds = self._number = 0
         self._row_due = False
         # Of the tick in progress:
         self._flags = 0
@@ -91,7 +111,9 @@ class Control:
         self._missed = ""
         self._sensed = False
         self._sense_ns = 0
-        self._requested = self._zeros
+        self._requested = self._commanded = self._zeros
+        self._previous: FloatArray = np.zeros(len(spec.actuated), dtype=np.float32)
+        self._driver, self._sent = Driver.NOBODY, False
 
     def run(self) -> None:
         """Self-test, then tick until :meth:`end`; the torque is cut however this ends.
@@ -106,6 +128,7 @@ class Control:
                 if self.mode is Mode.SELFTEST:
                     self._self_test()
                 self.tick(self._schedule.wait())
+                self._kick(self._clock_ns())
         finally:
             failures = self._safety.power_off()
             self.journal.extend(failures)
@@ -116,6 +139,13 @@ class Control:
     def end(self) -> None:
         """Let :meth:`run` return after the tick in progress; any thread or signal handler may."""
         self._ending = True
+
+    def cut(self) -> None:
+        """Torque off now and latched, whatever the loop is doing; any thread may. See ADR 6.
+
+        The mode follows when the loop obeys the :class:`Estop` that has to come after it.
+        """
+        self._safety.cut()
 
     def tick(self, wake: Wake) -> None:
         """One slot of the schedule."""
@@ -151,8 +181,10 @@ class Control:
     # What comes from outside.
 
     def _begin(self, wake: Wake) -> None:
+        self.stopwatch.start(wake.started_ns)
         self._flags, self._end, self._missed = 0, End.RUNNING, ""
-        self._requested = self._zeros
+        self._requested = self._commanded = self._zeros
+        self._driver, self._sent = Driver.NOBODY, False
         self.counters.tick(wake)
 
     def _answer(self, command: Command) -> Done:
@@ -164,12 +196,16 @@ class Control:
         if isinstance(request, Start):
             return self._start()
         if isinstance(request, Clear):
-            if self.mode not in _LATCHED:
+            if self.mode not in LATCHED:
                 return Done(ok=False, detail=f"nothing to clear in {self.mode.name}")
+            self._safety.release()
             self._post(Event.CLEAR, "cleared by the operator")
             return Done(ok=True, detail="a self-test follows")
-        event = Event.ESTOP if isinstance(request, Estop) else Event.STOP
-        self._post(event, f"{event.name} by the operator")
+        if isinstance(request, Estop):
+            self._safety.cut()  # again: a CLEAR may have come between the cut and this
+            self._post(Event.ESTOP, f"ESTOP by {request.source}")
+        else:
+            self._post(Event.STOP, "STOP by the operator")
         return Done(ok=True, detail=self.mode.name)
 
     def _start(self) -> Done:
@@ -188,18 +224,28 @@ class Control:
         if self.mode in _BUS_UNUSED:
             return
         silent = self.mode in MOVING and self._sense_ns - self._bus_ns > self._silence_ns
-        try:
-            self._bus.read()
-            checks = self._checks(tick, silent)
-        except BusError as error:
-            self._missed = str(error)
+        checks = self._read(tick, silent)
+        if self._missed:
             return
         self._sensed, self._bus_ns = True, self._sense_ns
         self._observer.observe(self._bus.position_rad, self._sense_ns * 1e-9)
+        self.stopwatch.lap(Section.OBSERVE)
         for check in checks:
             verdict = self._safety.judge(check)
             if verdict is not None:
                 self._post(*verdict)
+
+    def _read(self, tick: int, silent: bool) -> Sequence[Check]:
+        """Joints and slow registers; what fails is missed."""
+        self.stopwatch.skip()
+        try:
+            self._bus.read()
+            return self._checks(tick, silent)
+        except BusError as error:
+            self._missed = str(error)
+            return ()
+        finally:
+            self.stopwatch.lap(Section.READ)
 
     def _checks(self, tick: int, silent: bool) -> Sequence[Check]:
         """Slow registers to read in this tick: the suspicious ones, and one in turn."""
@@ -219,7 +265,7 @@ class Control:
         self.episode.late_ticks += late
         if self.late.count(late):
             self._post(Event.LATE, f"{self.late.length} late ticks in a row")
-        in_mode_s = (wake.started_ns - self._entered_ns) * 1e-9
+        in_mode_s = (wake.started_ns - self.entered_ns) * 1e-9
         if self.mode in (Mode.HOMING, Mode.RECOVER) and in_mode_s > self._spec.homing.timeout_s:
             self._post(Event.TIMEOUT, f"not settled after {in_mode_s:.0f} s of {self.mode.name}")
         elif self.mode is Mode.HOLD and in_mode_s > HOLD_S:
@@ -248,12 +294,14 @@ class Control:
 
     def _drive(self) -> None:
         """Send one command through the envelope, or zero where the joints are not known."""
+        self._previous[:] = self._safety.applied
+        self.stopwatch.skip()
         try:
-            limited = self._act() if self._sensed else self._safety.coast()
+            limited = self._act() if self._sensed else self._coast()
         except BusError as error:
             self._missed = str(error)
             return
-        self._bus_ns = self._clock_ns()
+        self._bus_ns, self._sent = self._clock_ns(), True
         self._flags |= limited
         self._observer.applied(self._safety.applied)
         if self.mode is Mode.RUN:
@@ -262,18 +310,34 @@ class Control:
             self.episode.act(self._observer.vector, self._safety.applied)
 
     def _act(self) -> Limited:
-        action = self._choose()
-        return self._safety.command(action, self._bus.position_rad, self._observer.velocity)
+        self._commanded = self._choose()
+        self.stopwatch.lap(Section.INFER)
+        return self._safety.command(
+            self._commanded, self._bus.position_rad, self._observer.velocity
+        )
+
+    def _coast(self) -> Limited:
+        self._driver = Driver.COAST
+        return self._safety.coast()
 
     def _choose(self) -> FloatArray:
         """Unit actions of this tick's mode; a policy that fails for good ends in HOLD."""
         if self.mode is Mode.RUN:
             self._end = self.episode.observe(self._observer.vector)
-            return self._ask_policy() if self._end is End.RUNNING else self._zeros
-        if self.mode is Mode.HOLD:
+            self.stopwatch.lap(Section.OBSERVE)
+        self._driver = self._responsible()
+        if self._driver is Driver.ZERO:
             return self._zeros
+        if self._driver is Driver.POLICY:
+            return self._ask_policy()
         self._requested = self._homing.update(self._bus.position_rad, self._observer.velocity)
         return self._requested
+
+    def _responsible(self) -> Driver:
+        """Who decides in this tick; nobody once an episode is over."""
+        if self.mode is Mode.RUN and self._end is End.RUNNING:
+            return Driver.POLICY
+        return Driver.HOMING if self.mode in (Mode.HOMING, Mode.RECOVER) else Driver.ZERO
 
     def _ask_policy(self) -> FloatArray:
         action = self._pilot.ask(self._observer.vector)
@@ -294,32 +358,46 @@ class Control:
             self._post(Event.BUS_DEAD, f"{self.misses.length} ticks without bus: {self._missed}")
 
     def _record(self, wake: Wake, version: int) -> None:
-        """Row and histograms of this tick; modes without power leave a row only when entered."""
-        period_error_us = wake.lateness_ns * 1e-3
-        now_ns = self._clock_ns()
-        work_us = (now_ns - wake.started_ns) * 1e-3
-        self.period_error.add(period_error_us)
-        self.work.add(work_us)
-        if self.mode not in MOVING and not self._row_due:
-            return
+        """Row and histograms of this tick; modes without power stream one only when entered."""
+        now_ns = self.stopwatch.stop()
+        self.period_error.add(wake.lateness_ns * 1e-3)
+        streamed = self.mode in MOVING or self._row_due
         self._row_due = False
-        self._recorder.write(
-            Sample(
-                tick=wake.tick,
-                sense_ns=self._sense_ns,
-                act_ns=now_ns,
-                episode=self.episode.number,
-                step=self.episode.step,
-                policy_version=version,
-                flags=self._flags,
-                period_error_us=period_error_us,
-                work_us=work_us,
-                mode=self.mode,
-                end=self._end,
-                obs=self._observer.vector,
-                requested=self._requested,
-                applied=self._safety.applied,
-            )
+        self._recorder.write(self._sample(wake, version, now_ns), streamed)
+
+    def _sample(self, wake: Wake, version: int, now_ns: int) -> Sample:
+        watch, bus, flown = self.stopwatch, self._bus, self._driver is Driver.POLICY
+        return Sample(
+            tick=wake.tick,
+            slot_ns=wake.slot_ns,
+            started_ns=wake.started_ns,
+            sense_ns=self._sense_ns,
+            act_ns=now_ns,
+            episode=self.episode.number,
+            step=self.episode.step,
+            policy_version=version,
+            flags=self._flags,
+            period_error_us=wake.lateness_ns * 1e-3,
+            work_us=watch.work_us,
+            span_us=watch.span_us,
+            mode=self.mode,
+            end=self._end,
+            driver=self._driver,
+            sensed=self._sensed,
+            sent=self._sent,
+            latched=self._latch.is_set,
+            asked=flown and self._pilot.asked,
+            draw=self._pilot.draw if flown else 0,
+            position_count=bus.position_count,
+            velocity_count=bus.velocity_count,
+            current_count=bus.current_count,
+            obs=self._observer.vector,
+            requested=self._requested,
+            commanded=self._commanded,
+            previous=self._previous,
+            applied=self._safety.applied,
+            section_span_us=watch.section_span_us,
+            section_work_us=watch.section_work_us,
         )
 
     # What the tick achieved.
@@ -349,12 +427,27 @@ class Control:
         if old is Mode.RUN and self._end is End.RUNNING:
             self._end = End.ABORTED
         self.mode, self.reason = new, reason
-        self._entered_ns, self._row_due = self._clock_ns(), True
-        self.journal.append(f"{old.name} -> {new.name}: {reason}")
+        self.entered_ns, self._row_due = self._clock_ns(), True
+        self._announce(old)
         if new in MOVING:
             self._enter_moving(old)
         elif new is not Mode.SELFTEST:
             self._power_off()
+
+    def _announce(self, old: Mode) -> None:
+        """Tell the journal, and remember the change for whoever asks."""
+        new, reason = self.mode.name, self.reason
+        self.journal.append(f"{old.name} -> {new}: {reason}")
+        self._number += 1
+        self.changes.append(
+            StateChange(
+                number=self._number,
+                at_ns=self.entered_ns,
+                old=old.name,
+                new=new,
+                reason=reason[:REASON_CHARS],
+            )
+        )
 
     def _enter_moving(self, old: Mode) -> None:
         if self.mode is Mode.HOLD:
@@ -362,7 +455,7 @@ class Control:
             self.late.reset()
         elif self.mode is Mode.RUN:
             self.episode.begin()
-            self._pilot.bad.reset()
+            self._pilot.begin()
         else:
             self._homing.reset()
         if old not in MOVING or self.mode is Mode.HOLD:

@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
+from onboard.backends.probe import Choice
 from onboard.bus import Bus
+from onboard.command import Command
 from onboard.control import Control
-from onboard.control_api import RING_FILE, SOCKET_FILE
+from onboard.control_api import (
+    FLIGHT_FILE,
+    FLIGHTS,
+    LATCH_FILE,
+    RING_FILE,
+    SOCKET_FILE,
+    Estop,
+)
 from onboard.control_socket import ControlServer
 from onboard.desk import Desk
 from onboard.durable import advance
 from onboard.episode import Episode
+from onboard.estop import EmergencyStop
+from onboard.estop_latch import EstopLatch, map_latch
+from onboard.estop_source import EstopSource
+from onboard.exit_status import Exit
+from onboard.flight_recorder import (
+    Cause,
+    Dumper,
+    FlightRecorder,
+    Shelf,
+    flight_capacity,
+)
+from onboard.flight_ring import FlightRing
+from onboard.guard import Guard
 from onboard.hotswap import HotSwap
-from onboard.journal import Journal
+from onboard.journal import LAST_WORDS_S, Journal
+from onboard.ledger import ledger_path, open_ledger
+from onboard.noise import Noise
+from onboard.notify import notifier_for
 from onboard.pilot import Pilot
-from onboard.realtime import assist, place
-from onboard.recorder import Recorder
+from onboard.realtime import assist, outrank, place
+from onboard.recorder import Recorder, flight_dtype
 from onboard.ring import RingWriter
 from onboard.schedule import Schedule
 from onboard.serial_port import SerialPort, latency_warning
+from onboard.status import Place
+from protocol.errors import WombetError
 from protocol.robot_spec import RobotSpec
 from protocol.step_record import dtype_of
 
@@ -36,51 +63,89 @@ EPISODES_PER_START = 100_000
 """Episode numbers set aside for one life of the process, so that none is used twice."""
 
 
-def run_control(spec: RobotSpec, task: str, port: Path, state: Path, runtime: Path) -> int:
+def run_control(
+    spec: RobotSpec,
+    task: str,
+    port: Path,
+    state: Path,
+    runtime: Path,
+    inference: Choice,
+    estops: Sequence[EstopSource] = (),
+) -> int:
     """Run until SIGTERM or SIGINT; the robot stays in IDLE until told to start.
 
-    If the thread of the socket fails, this ends too, with its error: a robot that cannot be
-    stopped must not drive.
+    If the thread of the socket or of the emergency stops fails, this ends too, with its error: a
+    robot that cannot be stopped must not drive.
 
     Args:
         spec: the robot.
         task: name of the task to run.
         port: serial device of the motor bus.
         state: durable directory.
-        runtime: directory on tmpfs for ring and socket.
+        runtime: directory on tmpfs for ring, socket and the emergency stop's latch.
+        inference: what runs the policies.
+        estops: what a person may hit, besides the socket.
 
     Returns:
         Exit status 0.
 
     Raises:
         BusError: at the end, a motor did not confirm that its torque is off.
-        ConfigError: the socket cannot be served.
-        StoreError: ring or counters cannot be written.
+        ConfigError: the socket cannot be served, or an emergency stop cannot be had.
+        StoreError: ring or counters cannot be written, or the ledger of policies is damaged.
     """
     start = advance(state / "control_starts")
     bus = Bus(spec, lambda: SerialPort(port, spec.bus.baud).open(), time.monotonic)
-    swap = HotSwap(spec, task)
+    ledger = open_ledger(ledger_path(state, task))
+    swap = HotSwap(spec, task, build=inference.build, ledger=ledger)
+    swap.restore()
     ring = RingWriter(
         runtime / RING_FILE, dtype_of(spec), RING_ROWS, lambda: advance(state / "ring_generation")
     )
-    with ring:
+    flight = FlightRing(runtime / FLIGHT_FILE, flight_dtype(spec), flight_capacity(spec), start)
+    with (
+        ring,
+        closing(map_latch(runtime / LATCH_FILE)) as memory,
+        notifier_for(os.environ, os.getpid()) as notifier,
+    ):
+        latch = EstopLatch(memory)
         control = Control(
             spec=spec,
             bus=bus,
             swap=swap,
-            pilot=Pilot(spec, swap, np.random.default_rng(start)),
+            pilot=Pilot(spec, swap, Noise(start)),
             episode=Episode(spec, task, first_number=(start - 1) * EPISODES_PER_START + 1),
-            recorder=Recorder(ring),
+            recorder=Recorder(ring, flight),
             schedule=Schedule(round(1e9 * spec.tick_s), time.monotonic_ns, time.sleep),
             clock_ns=time.monotonic_ns,
+            latch=latch,
+            kick=notifier.kick,
         )
-        _run(control, ring, spec, port, runtime / SOCKET_FILE)
+        control.journal.append(inference.remark)
+        if latch.is_set:
+            control.commands.append(Command(Estop(source="an emergency stop before the restart")))
+        dumper = Dumper(spec, task, runtime / FLIGHT_FILE, Shelf(state / FLIGHTS))
+        flights = FlightRecorder(dumper, control.changes, control.journal.append)
+        flights.salvage()
+        with flight:
+            _run(control, ring, flights, spec, task, port, runtime / SOCKET_FILE, estops)
     return 0
 
 
-def _run(control: Control, ring: RingWriter, spec: RobotSpec, port: Path, path: Path) -> None:
+def _run(
+    control: Control,
+    ring: RingWriter,
+    flights: FlightRecorder,
+    spec: RobotSpec,
+    task: str,
+    port: Path,
+    path: Path,
+    estops: Sequence[EstopSource],
+) -> None:
     """The loop in this thread, what must not disturb it in others, until the loop ends."""
-    desk = Desk(control, ring, spec.name)
+    estop = EmergencyStop(control.cut, control.commands)
+    guard = Guard(estops, estop, lambda: control.counters.ticks, partial(_give_up, control))
+    desk = Desk(control, ring, spec.name, estop, lambda: guard.pressed)
     server = ControlServer(path, desk.handle).open()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: control.end())
@@ -89,34 +154,59 @@ def _run(control: Control, ring: RingWriter, spec: RobotSpec, port: Path, path: 
     stderr = -1 if sys.stderr is None else sys.stderr.fileno()
     journal = Journal(control.journal, stderr, "control")
     with (
+        guard,
         closing(journal.open(prepare)),
-        ThreadPoolExecutor(2, "control", prepare) as assistants,
+        closing(flights.open(prepare)),
+        ThreadPoolExecutor(4, "control", prepare) as assistants,
     ):
         serving = assistants.submit(server.serve)
-        serving.add_done_callback(lambda _: control.end())
-        staging = assistants.submit(control.swap.stage_forever)
-        staging.add_done_callback(partial(_obituary, control))
+        guarding = assistants.submit(_guard, guard, spec)
+        for vital in (serving, guarding):
+            vital.add_done_callback(lambda _: control.end())
+        swap = control.swap
+        for work, loss in ((swap.stage_forever, "staged"), (swap.ledger.keep_forever, "kept")):
+            assistants.submit(work).add_done_callback(partial(_obituary, control, loss))
         try:
-            _place(control, desk, spec, port)
+            _place(control, desk, spec, task, port)
             control.run()
+        except WombetError:
+            raise  # expected trouble: the mode table has had its say
+        except Exception as error:
+            flights.keep(Cause("defect", repr(error)))
+            raise
         finally:
             server.close()
-            control.swap.close()
-    serving.result()
+            guard.close()
+            swap.close()
+            swap.ledger.close()
+    for vital in (serving, guarding):
+        vital.result()
 
 
-def _obituary(control: Control, staging: Future[None]) -> None:
-    """Without a stager the robot goes on with the policy it has."""
-    if (error := staging.exception()) is not None:
-        control.journal.append(f"no policy can be staged any more: {error!r}")
+def _guard(guard: Guard, spec: RobotSpec) -> None:
+    outrank(spec.timing)
+    guard.run()
 
 
-def _place(control: Control, desk: Desk, spec: RobotSpec, port: Path) -> None:
+def _give_up(control: Control, reason: str) -> None:
+    """End the process, because its main thread cannot be ended; the supervisor starts it again."""
+    control.journal.append(f"given up: {reason}")
+    time.sleep(LAST_WORDS_S)
+    os._exit(Exit.HUNG)
+
+
+def _obituary(control: Control, loss: str, work: Future[None]) -> None:
+    """Without stager or ledger the robot goes on with the policy it has."""
+    if (error := work.exception()) is not None:
+        control.journal.append(f"no policy can be {loss} any more: {error!r}")
+
+
+def _place(control: Control, desk: Desk, spec: RobotSpec, task: str, port: Path) -> None:
     """Become as real-time as allowed, and say how much that is."""
-    placement = place(spec.timing)
-    desk.scheduling = placement.scheduling
+    placement, warning = place(spec.timing), latency_warning(port)
+    notes = [*placement.notes, *([warning] if warning else [])]
+    desk.place = Place(spec.name, task, spec.control_hz, placement.scheduling, notes)
     real_time = {"fifo": "real time (SCHED_FIFO)", "soft": "SOFT REAL TIME"}
     control.journal.append(f"{spec.name}: {real_time[placement.scheduling]}, {spec.control_hz} Hz")
-    warning = latency_warning(port)
-    for note in (*placement.notes, *([warning] if warning else [])):
+    for note in notes:
         control.journal.append(f"warning: {note}")

@@ -2,7 +2,8 @@
 
 ``SOCK_SEQPACKET`` keeps message boundaries. Only this user can connect (mode 0600 in a directory
 of mode 0700). The server runs in a thread of its own and answers status from plain counters;
-commands go through a queue to the loop and are answered when a tick has obeyed them.
+commands go through a queue to the loop and are answered when a tick has obeyed them. No request,
+and no client who does not read its reply, makes another wait: that one may want an emergency stop.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -33,9 +36,20 @@ from protocol.messages import encode
 
 DATAGRAM_BYTES = 1 << 18
 POLL_S = 0.1
+OBEYED_POLL_S = 0.002
+"""Polls, because a tick must not take a lock to wake anybody."""
 ANSWER_S = 2.0
 
-Handler = Callable[[Request], Reply]
+
+@runtime_checkable
+class Waiting(Protocol):
+    """A reply that needs time."""
+
+    def reply(self) -> Reply | None:
+        """The reply, once there is one."""
+
+
+Handler = Callable[[Request], Reply | Waiting]
 
 
 class ControlServer:
@@ -45,6 +59,9 @@ class ControlServer:
         self._path, self._handle = path, handle
         self._selector = selectors.DefaultSelector()
         self._listener: socket.socket | None = None
+        self._deaf_until_s = 0.0
+        self._clients: set[socket.socket] = set()
+        self._waiting: dict[socket.socket, Waiting] = {}
         self._closing = False
 
     def open(self) -> ControlServer:
@@ -64,61 +81,100 @@ class ControlServer:
         finally:
             os.umask(mask)
         listener.setblocking(False)
-        self._selector.register(listener, selectors.EVENT_READ)
         self._listener = listener
+        self._listen(listener)
         return self
 
     def serve(self) -> None:
         """Answer until :meth:`close`; then give everything back."""
         try:
             while not self._closing:
-                for key, _ in self._selector.select(POLL_S):
-                    self._ready(key.fileobj)
+                for key, _ in self._selector.select(OBEYED_POLL_S if self._waiting else POLL_S):
+                    key.data()
+                self._answer_waiting()
+                self._listen_again()
         finally:
-            for key in list(self._selector.get_map().values()):
-                if isinstance(key.fileobj, socket.socket):
-                    key.fileobj.close()
-            self._selector.close()
-            self._path.unlink(missing_ok=True)
+            self._give_back()
 
     def close(self) -> None:
         """Let :meth:`serve` return."""
         self._closing = True
 
-    def _ready(self, source: object) -> None:
-        if not isinstance(source, socket.socket):
+    def _give_back(self) -> None:
+        for client in self._clients:
+            client.close()
+        if self._listener is not None:
+            self._listener.close()
+        self._selector.close()
+        self._path.unlink(missing_ok=True)
+
+    def _listen(self, listener: socket.socket) -> None:
+        accept = partial(self._accept, listener)
+        self._selector.register(listener, selectors.EVENT_READ, accept)
+
+    def _listen_again(self) -> None:
+        listener = self._listener
+        if listener is None or listener in self._selector.get_map():
             return
-        if source is self._listener:
-            self._accept(source)
-        elif not self._answer(source):
-            self._selector.unregister(source)
-            source.close()
+        if time.monotonic() >= self._deaf_until_s:
+            self._listen(listener)
 
     def _accept(self, listener: socket.socket) -> None:
         try:
             client, _ = listener.accept()
         except OSError:  # it left at once, or no descriptor is free: do not ask again at full speed
-            time.sleep(POLL_S)
+            self._selector.unregister(listener)
+            self._deaf_until_s = time.monotonic() + POLL_S
             return
-        client.settimeout(ANSWER_S)
-        self._selector.register(client, selectors.EVENT_READ)
+        client.setblocking(False)
+        self._clients.add(client)
+        self._hear(client)
 
-    def _answer(self, client: socket.socket) -> bool:
-        """One request; False when the client is gone."""
+    def _hear(self, client: socket.socket) -> None:
+        """Let its next request in."""
+        self._selector.register(client, selectors.EVENT_READ, partial(self._take, client))
+
+    def _take(self, client: socket.socket) -> None:
+        """One request; its client is not heard again before it has the reply."""
+        self._selector.unregister(client)
         try:
             data = client.recv(DATAGRAM_BYTES)
-            if not data:
-                return False
-            client.send(self._reply_to(data))
         except OSError:
-            return False
-        return True
+            data = b""
+        if not data:
+            self._drop(client)
+            return
+        answer = self._answer_to(data)
+        if isinstance(answer, Waiting):
+            self._waiting[client] = answer
+        else:
+            self._send(client, answer)
 
-    def _reply_to(self, data: bytes) -> bytes:
+    def _drop(self, client: socket.socket) -> None:
+        self._clients.remove(client)
+        client.close()
+
+    def _answer_to(self, data: bytes) -> Reply | Waiting:
         try:
-            return encode(self._handle(decode_request(data)))
+            return self._handle(decode_request(data))
         except WireError as error:
-            return encode(Done(ok=False, detail=str(error)[:1024]))
+            return Done(ok=False, detail=str(error)[:1024])
+
+    def _answer_waiting(self) -> None:
+        for client, waiting in [*self._waiting.items()]:
+            reply = waiting.reply()
+            if reply is not None:
+                del self._waiting[client]
+                self._send(client, reply)
+
+    def _send(self, client: socket.socket, reply: Reply) -> None:
+        """A client that is gone, or does not read what it asked for, is dropped."""
+        try:
+            client.send(encode(reply))
+        except OSError:
+            self._drop(client)
+            return
+        self._hear(client)
 
 
 class ControlClient:

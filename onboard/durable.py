@@ -49,11 +49,16 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         StoreError: the file system refused.
     """
+    write_bytes(path, f"{text}\n".encode("ascii"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """As :func:`write_text`, for anything. Raises StoreError."""
     partial = path.with_suffix(".part")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(partial, "w", encoding="ascii", opener=_private) as file:
-            file.write(f"{text}\n")
+        with open(partial, "wb", opener=_private) as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

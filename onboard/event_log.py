@@ -7,21 +7,29 @@ from typing import TextIO
 
 import msgspec
 
+from onboard.log_file import LogFile
+
 _QUIET = ("", "ok", 0, False)
 
 
 class EventLog:
     """Writes one line for each event, and for a state only when it changes."""
 
-    def __init__(self, stream: TextIO, clock_s: Callable[[], float]) -> None:
-        self._stream = stream
+    def __init__(
+        self, stream: TextIO, clock_s: Callable[[], float], file: LogFile | None = None
+    ) -> None:
+        """``clock_s`` is wall time; ``file`` gets every line too."""
+        self._stream, self._file = stream, file
         self._clock_s = clock_s
         self._states: dict[str, object] = {}
 
     def note(self, event: str, **facts: object) -> None:
         """One line, now."""
         line = {"time_s": round(self._clock_s(), 3), "event": event, **facts}
-        self._stream.write(msgspec.json.encode(line).decode() + "\n")
+        text = msgspec.json.encode(line).decode()
+        if self._file is not None:
+            self._file.write(text)
+        self._stream.write(text + "\n")
         self._stream.flush()
 
     def state(self, name: str, value: object) -> None:

@@ -25,6 +25,7 @@ IR_VERSION_MAX = 10
 NODES_MAX = 4096
 VALUE_MAX_ELEMENTS = 1 << 20
 _FLOAT, _INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+_BETWEEN_NODES = {int(_FLOAT), int(_INT64), int(onnx.TensorProto.BOOL)}  # indices, comparisons
 _STANDARD_DOMAINS = ("", "ai.onnx")
 _ALLOWED_ATTRIBUTES = frozenset(
     {
@@ -160,7 +161,7 @@ def _check_values(model: onnx.ModelProto) -> None:
         raise BundleError(f"graph shapes cannot be inferred: {error}") from error
     known = {value.name for value in inferred.graph.value_info}
     for value in inferred.graph.value_info:
-        _static_shape(value, {_FLOAT, _INT64})
+        _static_shape(value, _BETWEEN_NODES)
     known.update(value.name for value in inferred.graph.output)
     for node in inferred.graph.node:
         for name in node.output:

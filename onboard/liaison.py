@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from onboard.bundle_store import BundleStore
-from onboard.control_api import BUSY, Status
+from onboard.control_api import BUSY, HELD_BACK, Estop, Status
+from onboard.control_log import ControlLog
 from onboard.control_socket import ControlClient
 from onboard.courier import Courier
 from onboard.event_log import EventLog
@@ -53,10 +54,11 @@ class Liaison:
         self._courier = courier
         self._uplink = uplink
         self._spool = spool
-        self._log = log
+        self._log, self._control_log = log, ControlLog(log)
         self._floor_file = floor_file
         self._floor = Floor()
         self._offers = Offers()
+        self._held_back = ""
         self._due_s = float("-inf")
 
     def recall(self) -> None:
@@ -83,19 +85,32 @@ class Liaison:
 
     def step(self, now_s: float) -> None:
         """Do what is due. Raises StoreError if something could not be kept."""
+        self._obey_server()
         self._take_delivery(now_s)
         if now_s < self._due_s:
             return
         self._due_s = now_s + REPORT_PERIOD_S
         try:
             status = self._control.status()
+            self._control_log.heard(status)
             self._heard(status)
-            self._offer(status.active_version)
+            self._offer(status)
             self._uplink.report(self._report(status))
             self._log.state("control", "present")
         except WireError:
             self._offers.forget()
             self._log.state("control", "away")
+
+    def _obey_server(self) -> None:
+        """The server may stop the robot; it says so again every second while it wants to."""
+        reason = self._uplink.take_halt()
+        if not reason:
+            return
+        try:
+            done = self._control.command(Estop(source=f"the server: {reason}"[:1024]))
+            self._log.state("halted", f"{reason} ({done.detail})")
+        except WireError as error:
+            self._log.state("halted", f"{reason} (not obeyed: {error})")
 
     def _take_delivery(self, now_s: float) -> None:
         update = self._courier.step(now_s, self._uplink.policy_version, self._floor)
@@ -115,14 +130,17 @@ class Liaison:
             bad = sorted(self._offers.rolled_back)
             self._spool.remember(_ROLLED_BACK, msgspec.json.encode(bad).decode())
 
-    def _offer(self, active: int) -> None:
-        version = self._offers.best(self._store.held(), active)
+    def _offer(self, status: Status) -> None:
+        held, pinned = self._store.held(), status.pinned_version
+        self._held_back = self._offers.held_back(held, pinned)
+        self._log.state("held_back", self._held_back)
+        version = self._offers.best(held, status.active_version, pinned)
         if version is None:
             return
         done = self._control.offer(version, self._store.directory(version).resolve())
-        if done.ok or not done.detail.startswith(BUSY):
+        if done.ok or not done.detail.startswith((BUSY, HELD_BACK)):
             self._offers.taken(version)
-            self._store.prune(active)
+            self._store.prune({status.active_version, pinned, *status.committed_versions})
             self._log.note("offered", version=version, taken=done.ok, detail=done.detail)
 
     def _report(self, status: Status) -> Report:
@@ -136,4 +154,5 @@ class Liaison:
             spooled=self._spool.spooled,
             dropped=status.dropped,
             events=status.events[-64:],
+            held_back=self._held_back or msgspec.UNSET,
         )

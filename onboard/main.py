@@ -1,31 +1,33 @@
 """``wombet-onboard``: run a robot, and talk to one that runs.
 
-Exit status: 0 done; 1 refused by the robot; 2 wrong configuration or command line; 3 the motor bus
-failed; 4 control is not running; 5 storage failed. An unexpected error ends with Python's traceback
-and 1, after control has cut the torque.
+Exit status: 0 done; 1 the answer is no; 2 wrong configuration or command line; 3 the motor bus
+failed; 4 control is not running; 5 storage failed; more in onboard/exit_status.py.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
-import time
+import traceback
 from pathlib import Path
 
 import msgspec
 import tyro
 
-from onboard.control_api import SOCKET_FILE, Clear, Estop, Request, Start, Status, Stop
+from onboard.backends_command import Backend, backends, engines_of
+from onboard.budget_command import budget
+from onboard.control_api import SOCKET_FILE, Clear, Estop, Request, Start, Stop
 from onboard.control_socket import ControlClient
+from onboard.exit_status import Exit, exit_for
+from onboard.flight_commands import dump, replay
 from onboard.install_check import check_install
-from onboard.runtime_directory import make_private
-from protocol.errors import BusError, ConfigError, StoreError, WireError, WombetError
+from onboard.policy_command import policy
+from onboard.runtime_directory import STATE, make_private, runtime_directory
+from onboard.status_text import describe
+from protocol.errors import WombetError
 from protocol.robot_spec import RobotSpec, load_robot_spec
-
-_EXIT = {ConfigError: 2, BusError: 3, WireError: 4, StoreError: 5}
-_SHARED_MEMORY = Path("/dev") / "shm"
-_STATE = Path("state")
 
 
 def run(
@@ -33,8 +35,11 @@ def run(
     port: Path,
     server: str,
     task: str | None = None,
-    state: Path = _STATE,
+    state: Path = STATE,
     runtime: Path | None = None,
+    estop: tuple[str, ...] = (),
+    metrics_port: int = 0,
+    backend: Backend = "auto",
 ) -> int:
     """Run the robot: control and agent, each restarted if it dies. SIGTERM stops both.
 
@@ -45,6 +50,9 @@ def run(
         task: task of the robot file; may be left out if there is only one.
         state: durable directory of this robot.
         runtime: directory on tmpfs for ring and socket; by default in /dev/shm, by robot name.
+        estop: emergency stops: gpio:/dev/gpiochip0,LINE input:/dev/input/event0[,KEY] key
+        metrics_port: port on loopback where Prometheus may scrape; 0 for none.
+        backend: what runs the policies; `wombet-onboard backends` tells what works here.
     """
     from onboard.supervisor import Supervisor  # noqa: PLC0415 - other commands stay light
 
@@ -53,10 +61,20 @@ def run(
     common = [part for key, path in paths.items() for part in (key, str(path))]
     common += ["--task", name, "--supervised", str(os.getpid())]
     python = [sys.executable, "-m", "onboard.main"]
+    metrics, inference = ["--metrics-port", str(metrics_port)], ["--backend", backend]
     supervisor = Supervisor(
         {
-            "control": [*python, "control", "--port", str(port), *common],
-            "agent": [*python, "agent", "--server", server, *common],
+            "control": [
+                *python,
+                "control",
+                "--port",
+                str(port),
+                *common,
+                *inference,
+                "--estop",
+                *estop,
+            ],
+            "agent": [*python, "agent", "--server", server, *common, *metrics],
         },
         log=lambda line: print(f"run: {line}", file=sys.stderr, flush=True),
     )
@@ -70,9 +88,11 @@ def control(
     robot: Path,
     port: Path,
     task: str | None = None,
-    state: Path = _STATE,
+    state: Path = STATE,
     runtime: Path | None = None,
     supervised: int = 0,
+    estop: tuple[str, ...] = (),
+    backend: Backend = "auto",
 ) -> int:
     """Run only the control process. It moves nothing until it is told to start.
 
@@ -83,24 +103,31 @@ def control(
         state: durable directory of this robot.
         runtime: directory on tmpfs for ring and socket; by default in /dev/shm, by robot name.
         supervised: process id of the parent with which this process ends; 0 for none.
+        estop: emergency stops: gpio:/dev/gpiochip0,LINE input:/dev/input/event0[,KEY] key
+        backend: what runs the policies; `wombet-onboard backends` tells what works here.
     """
+    from onboard.backends.probe import Machine, choose  # noqa: PLC0415
     from onboard.control_process import run_control  # noqa: PLC0415
+    from onboard.estop_choice import chosen_source  # noqa: PLC0415
     from onboard.realtime import end_with_parent  # noqa: PLC0415
 
     if supervised:
         end_with_parent(supervised)
     _hang_up_ends()
     spec, name, place = _checked(robot, task, state, runtime)
-    return run_control(spec, name, port, state, place)
+    inference = choose(Machine(engines_of(state)), backend)
+    sources = [chosen_source(word) for word in estop]
+    return run_control(spec, name, port, state, place, inference, sources)
 
 
 def agent(
     robot: Path,
     server: str,
     task: str | None = None,
-    state: Path = _STATE,
+    state: Path = STATE,
     runtime: Path | None = None,
     supervised: int = 0,
+    metrics_port: int = 0,
 ) -> int:
     """Run only the agent: records to the server, policies from it.
 
@@ -111,6 +138,7 @@ def agent(
         state: durable directory of this robot.
         runtime: directory on tmpfs for ring and socket; by default in /dev/shm, by robot name.
         supervised: process id of the parent with which this process ends; 0 for none.
+        metrics_port: port on loopback where Prometheus may scrape; 0 for none.
     """
     from onboard.agent import run_agent  # noqa: PLC0415
     from onboard.realtime import end_with_parent  # noqa: PLC0415
@@ -119,31 +147,36 @@ def agent(
         end_with_parent(supervised)
     _hang_up_ends()
     spec, name, place = _checked(robot, task, state, runtime)
-    return run_agent(spec, name, server, state, place)
+    return run_agent(spec, name, server, state, place, metrics_port)
 
 
-def selftest(robot: Path, port: Path) -> int:
-    """Check the motor bus and time it. Moves nothing; control must not be running.
+def selftest(
+    robot: Path,
+    port: Path,
+    arm: bool = False,
+    state: Path = STATE,
+    runtime: Path | None = None,
+) -> int:
+    """Check the motor bus, its timing and the encoders; control must not be running.
+
+    Moves nothing, unless armed.
 
     Args:
         robot: robot file, hw_configs/NAME.toml.
         port: serial device of the motor bus.
+        arm: then move every motor by a few degrees and trip its watchdog; stand clear.
+        state: durable directory of this robot.
+        runtime: directory on tmpfs for ring and socket; by default in /dev/shm, by robot name.
     """
-    from onboard.bus import Bus  # noqa: PLC0415
-    from onboard.self_test import self_test  # noqa: PLC0415
-    from onboard.serial_port import SerialPort  # noqa: PLC0415
+    from onboard.self_test_run import run_self_test  # noqa: PLC0415
 
     spec = load_robot_spec(robot)
-    bus = Bus(spec, lambda: SerialPort(port, spec.bus.baud).open(), time.monotonic)
-    try:
-        print("\n".join(self_test(spec, bus, port, time.monotonic_ns)))
-    finally:
-        bus.close()
-    return 0
+    place = make_private(runtime_directory(spec, state, runtime))
+    return run_self_test(spec, port, place, arm)
 
 
 def status(
-    robot: Path, state: Path = _STATE, runtime: Path | None = None, json: bool = False
+    robot: Path, state: Path = STATE, runtime: Path | None = None, json: bool = False
 ) -> int:
     """Show what the robot is doing.
 
@@ -158,26 +191,26 @@ def status(
         found = client.status()
     finally:
         client.close()
-    print(msgspec.json.encode(found).decode() if json else _described(found))
+    print(msgspec.json.encode(found).decode() if json else describe(found))
     return 0
 
 
-def start(robot: Path, state: Path = _STATE, runtime: Path | None = None) -> int:
+def start(robot: Path, state: Path = STATE, runtime: Path | None = None) -> int:
     """Leave IDLE: drive home, then run episodes of the task."""
     return _tell(Start(), robot, state, runtime)
 
 
-def stop(robot: Path, state: Path = _STATE, runtime: Path | None = None) -> int:
+def stop(robot: Path, state: Path = STATE, runtime: Path | None = None) -> int:
     """Stop moving: torque off, back to IDLE."""
     return _tell(Stop(), robot, state, runtime)
 
 
-def estop(robot: Path, state: Path = _STATE, runtime: Path | None = None) -> int:
+def estop(robot: Path, state: Path = STATE, runtime: Path | None = None) -> int:
     """Emergency stop: torque off, latched until cleared."""
     return _tell(Estop(), robot, state, runtime)
 
 
-def clear(robot: Path, state: Path = _STATE, runtime: Path | None = None) -> int:
+def clear(robot: Path, state: Path = STATE, runtime: Path | None = None) -> int:
     """Acknowledge a fault or emergency stop: self-test, then IDLE."""
     return _tell(Clear(), robot, state, runtime)
 
@@ -185,7 +218,10 @@ def clear(robot: Path, state: Path = _STATE, runtime: Path | None = None) -> int
 def main() -> None:
     """Entry point of ``wombet-onboard``; see the module for exit status."""
     os.umask(0o077)  # spool, ring and counters are nobody else's
-    commands = (run, control, agent, selftest, status, start, stop, estop, clear)
+    if sys.stderr is not None:
+        faulthandler.enable()  # a watchdog's SIGABRT shows where the loop hung
+    robot = (run, control, agent, selftest, status, start, stop, estop, clear)
+    commands = (*robot, policy, backends, dump, replay, budget)
     try:
         check_install()
         code = tyro.extras.subcommand_cli_from_dict(
@@ -195,7 +231,10 @@ def main() -> None:
         )
     except WombetError as error:
         print(f"wombet-onboard: {error}", file=sys.stderr)
-        raise SystemExit(_EXIT.get(type(error), 1)) from error
+        raise SystemExit(exit_for(error)) from error
+    except Exception as error:
+        traceback.print_exc()
+        raise SystemExit(Exit.DEFECT) from error
     raise SystemExit(code)
 
 
@@ -210,20 +249,11 @@ def _checked(
 ) -> tuple[RobotSpec, str, Path]:
     """Robot, task name and runtime directory, all known to exist; the directory is ours alone."""
     spec = load_robot_spec(robot)
-    if task is None and len(spec.tasks) == 1:
-        task = next(iter(spec.tasks))
-    spec.task(task or "")
-    return spec, task or "", make_private(_runtime_directory(spec, state, runtime))
-
-
-def _runtime_directory(spec: RobotSpec, state: Path, runtime: Path | None) -> Path:
-    if runtime is not None:
-        return runtime
-    return _SHARED_MEMORY / f"wombet-{spec.name}" if _SHARED_MEMORY.is_dir() else state / "run"
+    return spec, spec.task_name(task), make_private(runtime_directory(spec, state, runtime))
 
 
 def _client(robot: Path, state: Path, runtime: Path | None) -> ControlClient:
-    directory = _runtime_directory(load_robot_spec(robot), state, runtime)
+    directory = runtime_directory(load_robot_spec(robot), state, runtime)
     return ControlClient(directory / SOCKET_FILE)
 
 
@@ -235,24 +265,6 @@ def _tell(request: Request, robot: Path, state: Path, runtime: Path | None) -> i
         client.close()
     print(done.detail or "done", file=sys.stdout if done.ok else sys.stderr)
     return 0 if done.ok else 1
-
-
-def _described(found: Status) -> str:
-    work, error = found.work_us, found.period_error_us
-    return "\n".join(
-        (
-            f"{found.robot}: {found.mode} ({found.reason})",
-            f"episode {found.episode}, step {found.step}, policy {found.active_version}",
-            f"{found.ticks} ticks, {found.missed_ticks} missed, {found.late_ticks} late, "
-            f"scheduling {found.scheduling}",
-            f"work p50 {work.p50:.0f} µs, p99 {work.p99:.0f} µs, max {work.max:.0f} µs; "
-            f"period error p50 {error.p50:.0f} µs, p99 {error.p99:.0f} µs, max {error.max:.0f} µs",
-            f"{found.produced} records, {found.dropped} dropped; {found.bus_misses} bus misses, "
-            f"{found.interventions} interventions",
-            f"policies: {found.activated} activated, {found.committed} committed, "
-            f"{found.rejected} rejected, {found.rolled_back} rolled back",
-        )
-    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""Asks the active policy what to do and decides whether its answer can be used."""
+"""Asks the active policy, decides whether its answer can be used, and fills the ticks between.
+
+A policy may be asked more rarely than the bus is served (``[policy]`` of the robot file). One that
+has just taken over is asked at once, and an unusable answer is not held: the next tick asks again.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard.hotswap import HotSwap
+from onboard.noise import Noise
+from onboard.policy import Slot
 from onboard.safety import Run
 from protocol.robot_spec import RobotSpec
 from protocol.step_record import Flag
@@ -18,38 +24,82 @@ class Pilot:
 
     Attributes:
         requested: (A,) the policy's last answer as it came, NaN included.
-        flags: what was special about it.
+        flags: what is special about this tick.
+        draw: number of the noise it explored with in this tick; 0 if it drew none.
         bad: unusable answers in a row and in total.
     """
 
-    def __init__(self, spec: RobotSpec, swap: HotSwap, rng: np.random.Generator) -> None:
-        self._swap, self._rng = swap, rng
-        self._safe: FloatArray = np.zeros(len(spec.actuated), dtype=np.float32)
-        self.requested: FloatArray = np.zeros(len(spec.actuated), dtype=np.float32)
-        self.flags = 0
+    def __init__(self, spec: RobotSpec, swap: HotSwap, noise: Noise) -> None:
+        self._swap, self._noise, self._rate = swap, noise, spec.policy
+        self.requested, self._start, self._command = (
+            np.zeros(len(spec.actuated), dtype=np.float32) for _ in range(3)
+        )
+        self.flags = self.draw = 0
         self.bad = Run(spec.safety.bad_policy_ticks_to_hold)
+        self._asked = self._since = 0
+
+    @property
+    def asked(self) -> bool:
+        """Whether the policy itself was asked in this tick."""
+        return self._since == 0
+
+    def begin(self) -> None:
+        """A new episode: the next tick asks, and there is no last command."""
+        self._asked = 0
+        self._command[:] = 0.0
+        self.bad.reset()
 
     def ask(self, obs: FloatArray) -> FloatArray | None:
-        """Unit actions (A,) for ``obs`` (O,).
+        """Unit actions (A,) of this tick for ``obs`` (O,); the same array at every call.
 
         An answer that is not finite becomes zeros for this tick. Too many in a row roll the policy
         back; None means that no policy is left.
         """
-        self.flags = 0
+        self.draw = 0
         slot = self._swap.active
         if slot is None:
+            self.flags = 0
             return None
-        if slot.exploration_scale > 0.0:
-            self._rng.standard_normal(dtype=np.float32, out=slot.noise)
-            slot.noise *= slot.exploration_scale
-            self.flags |= Flag.EXPLORING
+        if slot.version == self._asked and self._since + 1 < self._rate.divisor:
+            self._since += 1
+            self.flags &= Flag.EXPLORING
+            return self._between()
+        return self._answer(slot, obs)
+
+    def _answer(self, slot: Slot, obs: FloatArray) -> FloatArray | None:
+        """What the policy says now."""
+        self._explore(slot)
         self.requested[:] = slot.infer(obs)
         usable = bool(np.isfinite(self.requested).all())
+        self._asked, self._since = (slot.version if usable else 0), 0
         if not usable:
             self.flags |= Flag.BAD_POLICY
         if self.bad.count(not usable) and not self._give_up(slot.version):
             return None
-        return self.requested if usable else self._safe
+        self._start[:] = self._command
+        if usable:
+            return self._between()
+        self._command[:] = 0.0
+        return self._command
+
+    def _explore(self, slot: Slot) -> None:
+        self.flags = 0
+        if slot.exploration_scale > 0.0:
+            self._noise.draw(slot.noise)
+            slot.noise *= slot.exploration_scale
+            self.draw = self._noise.number
+            self.flags |= Flag.EXPLORING
+
+    def _between(self) -> FloatArray:
+        """The command ``_since`` ticks after the answer."""
+        steps, reached = self._rate.divisor, self._since + 1
+        if self._rate.between == "hold" or reached == steps:
+            self._command[:] = self.requested
+            return self._command
+        np.subtract(self.requested, self._start, out=self._command)
+        self._command *= reached / steps
+        self._command += self._start
+        return self._command
 
     def _give_up(self, version: int) -> bool:
         """Roll back; False if no policy is left."""

@@ -59,6 +59,13 @@ def assist(timing: Timing) -> None:
         os.sched_setscheduler(0, policy, os.sched_param(max(timing.fifo_priority - 1, 1)))
 
 
+def outrank(timing: Timing) -> None:
+    """Let the calling thread run above the loop, if FIFO can be had: it may have to stop it."""
+    with suppress(OSError):
+        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(0, policy, os.sched_param(timing.fifo_priority + 1))
+
+
 def end_with_parent(parent: int) -> None:
     """Ask the kernel for SIGTERM when process ``parent`` dies, however it dies (Linux).
 

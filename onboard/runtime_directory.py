@@ -10,6 +10,18 @@ import stat
 from pathlib import Path
 
 from protocol.errors import ConfigError
+from protocol.robot_spec import RobotSpec
+
+STATE = Path("state")
+"""Where a robot's durable directory is looked for."""
+_SHARED_MEMORY = Path("/dev") / "shm"
+
+
+def runtime_directory(spec: RobotSpec, state: Path, chosen: Path | None) -> Path:
+    """``chosen``, or the usual place of this robot's ring and socket."""
+    if chosen is not None:
+        return chosen
+    return _SHARED_MEMORY / f"wombet-{spec.name}" if _SHARED_MEMORY.is_dir() else state / "run"
 
 
 def make_private(directory: Path) -> Path:

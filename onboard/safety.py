@@ -1,7 +1,11 @@
 """The only writer of the motor bus: every command passes the envelope.
 
-Nobody else calls the bus's ``write``, ``power_on`` or ``power_off``. What was really sent comes
-back as unit actions, because learning must see what the robot did, not what it was asked.
+Nobody else calls the bus's ``write``, ``power_on``, ``power_off`` or ``cut``. What was really sent
+comes back as unit actions, because learning must see what the robot did, not what it was asked.
+
+The loop's thread calls everything but :meth:`Safety.cut`, which is for whoever hears an emergency
+stop while the loop does something else (ADR 6). From that moment no torque comes on and nothing but
+zero is sent, whatever the loop was about to do, until it obeys an operator's CLEAR.
 """
 
 from __future__ import annotations
@@ -11,10 +15,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard.bus import Bus, Check, out_of_range, watchdog_count
+from onboard.bus import Check, out_of_range, watchdog_count
+from onboard.estop_latch import EstopLatch
 from onboard.modes import Event
+from onboard.wire import Wire
 from protocol import xl330
 from protocol.envelope import Limited, joint_limits, limit_effort
+from protocol.errors import BusError
 from protocol.robot_spec import Joint, RobotSpec
 
 
@@ -25,17 +32,37 @@ class Safety:
         applied: (A,) float32 in [-1, 1]: the action the last command amounted to.
     """
 
-    def __init__(self, spec: RobotSpec, bus: Bus) -> None:
-        self._spec, self._bus = spec, bus
+    def __init__(self, spec: RobotSpec, bus: Wire, latch: EstopLatch) -> None:
+        self._spec, self._bus, self._latch = spec, bus, latch
         self._armed = watchdog_count(spec)
         self._motors = [_Motor(spec, joint) for joint in spec.actuated]
         self._current_a = [0.0] * len(self._motors)
         self.applied: NDArray[np.float32] = np.zeros(len(self._motors), dtype=np.float32)
 
     def power_on(self) -> None:
-        """Torque on at zero current. Raises BusError if a motor does not confirm."""
+        """Torque on at zero current.
+
+        Raises:
+            BusError: a motor does not confirm, or an emergency stop is latched.
+        """
         self._at_rest()
-        self._bus.power_on()
+        if not self._latch.is_set:
+            self._bus.power_on()
+        if self._latch.is_set:  # before, or between two of the bus's steps
+            self._bus.cut()
+            raise BusError("no torque: an emergency stop is latched")
+
+    def cut(self) -> None:
+        """Latch, and torque off on every motor at once, unconfirmed.
+
+        Any thread may call it; it never raises and never waits for the loop.
+        """
+        self._latch.set()
+        self._bus.cut()
+
+    def release(self) -> None:
+        """An operator has cleared the emergency stop."""
+        self._latch.clear()
 
     def power_off(self) -> list[str]:
         """Torque off on every motor; what did not confirm, one line each. Never raises."""
@@ -61,6 +88,9 @@ class Safety:
         Raises:
             BusError: nothing was sent.
         """
+        if self._latch.is_set:
+            self.coast()
+            return Limited.ESTOP
         limited = Limited.NONE
         for index, motor in enumerate(self._motors):
             limited |= motor.limit(float(action[index]), position_rad, velocity_rad_s)
@@ -127,12 +157,10 @@ class _Motor:
         self._current_max_a = spec.action.current_max_a
         self._nm_per_a = spec.action.torque_constant_nm_a * joint.gear
         self._sign = joint.sign
-        self._effort_nm = 0.0
-        self.current_a = 0.0
-        self.applied = 0.0
-        self.goal = 0
+        self.rest()
 
     def rest(self) -> None:
+        """Nothing was sent since power changed."""
         self._effort_nm = self.current_a = self.applied = 0.0
         self.goal = 0
 

@@ -10,13 +10,14 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from onboard.exit_status import Exit
+
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 STEADY_S = 10.0
 """A child that lived this long starts with the first pause again."""
 POLL_S = 0.05
 STOP_S = 5.0
-EXIT_CONFIG = 2
 
 
 class Child:
@@ -75,7 +76,7 @@ class Supervisor:
         """Exit status 0 after :meth:`end`, 2 if a child refused its configuration."""
         status = 0
         try:
-            while not self._ending and status != EXIT_CONFIG:
+            while not self._ending and status != Exit.CONFIG:
                 status = self._turn()
                 time.sleep(POLL_S)
         finally:
@@ -83,7 +84,7 @@ class Supervisor:
                 child.terminate()
             for child in self._children:
                 child.wait()
-        return EXIT_CONFIG if status == EXIT_CONFIG else 0
+        return Exit.CONFIG if status == Exit.CONFIG else Exit.DONE
 
     def end(self) -> None:
         """Let :meth:`run` stop both children and return; for signal handlers."""
@@ -95,7 +96,7 @@ class Supervisor:
             status = child.ended(now_s)
             if status is not None:
                 self._log(f"{child.name} ended with status {status}")
-                if status == EXIT_CONFIG:
+                if status == Exit.CONFIG:
                     return status
             child.start_if_due(now_s)
         return 0

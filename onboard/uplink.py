@@ -8,7 +8,7 @@ from msgspec import Struct
 from onboard.spool import Spool
 from onboard.window import Window
 from protocol.errors import WireError
-from protocol.messages import Ack, Hello, Refused, Report, decode_to_robot, encode
+from protocol.messages import Ack, Halt, Hello, Refused, Report, decode_to_robot, encode
 
 _READ_ENTRIES = 8
 
@@ -38,6 +38,7 @@ class Uplink:
         self.policy_version = 0
         self.refusal = ""
         self.nonsense = 0
+        self._halt = ""
 
     def step(self, now_s: float) -> None:
         """Take every answer that has come, then send what is due. Does not block.
@@ -60,6 +61,11 @@ class Uplink:
         """Send a report if the server is listening; the next one makes up for a lost one."""
         if self._window.streaming:
             self._send(report)
+
+    def take_halt(self) -> str:
+        """Why the server wants the robot stopped, if it has said so since the last call."""
+        reason, self._halt = self._halt, ""
+        return reason
 
     @property
     def streaming(self) -> bool:
@@ -97,6 +103,8 @@ class Uplink:
                 self._acknowledged(answer, now_s)
             elif isinstance(answer, Refused):
                 self._refused(answer, now_s)
+            elif isinstance(answer, Halt):
+                self._halt = answer.reason or "no reason given"
 
     def _acknowledged(self, ack: Ack, now_s: float) -> None:
         self.policy_version = ack.policy_version

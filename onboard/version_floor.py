@@ -14,6 +14,9 @@ from msgspec import Struct
 from onboard.durable import read_text, write_text
 from protocol.errors import StoreError
 
+FLOOR_FILE = "version_floor"
+"""Its name in a robot's durable directory."""
+
 
 class Floor(Struct, frozen=True):
     """Versions of TUF's four roles and of the policy bundle."""

@@ -83,10 +83,8 @@ def limit_effort(
         math.isfinite(asked_nm) and math.isfinite(position_rad) and math.isfinite(velocity_rad_s)
     ):
         return Allowed(0.0, Limited.NOT_FINITE)
-    limited = Limited.NONE
     effort = _clamp(asked_nm, -limits.effort_nm, limits.effort_nm)
-    if effort != asked_nm:
-        limited |= Limited.EFFORT
+    limited = Limited.NONE if effort == asked_nm else Limited.EFFORT
     stepped = _clamp(
         effort, previous_nm - limits.effort_step_nm, previous_nm + limits.effort_step_nm
     )

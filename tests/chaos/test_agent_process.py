@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from made_agent import AgentProcess, Control, ring, write
@@ -110,6 +111,26 @@ def test_a_published_bundle_reaches_control_and_control_accepts_it(site, agent, 
     swap.offer(control.offers[-1])
     swap.stage(control.offers[-1])
     assert swap.flip(), swap.events
+
+
+def test_a_pinned_robot_holds_newer_bundles_and_reports_why_they_wait(site, agent, runtime):
+    publisher = repository(site)
+    control = Control(runtime)
+    control.pinned = 1
+    with site.running() as ingest, control.running():
+        agent.start()
+        until(lambda: "r" in ingest.reports)
+        ingest.policy_version = publisher.publish(*make_bundle(1))
+        until(lambda: control.active == 1)
+        assert ingest.reports["r"].held_back is msgspec.UNSET
+        ingest.policy_version = publisher.publish(*make_bundle(2))
+        text = "policy 2 is held back: this robot is pinned to policy 1"
+        until(lambda: ingest.reports["r"].held_back == text)
+        assert [offer.version for offer in control.offers] == [1]
+        control.pinned = 0
+        until(lambda: control.active == 2)
+        until(lambda: ingest.reports["r"].held_back is msgspec.UNSET)
+    assert text in agent.log
 
 
 def test_a_bundle_altered_on_the_server_never_reaches_control(site, agent, state, runtime):

@@ -21,6 +21,7 @@ import pytest
 from onboard.bus import Bus
 from onboard.control_api import Clear, Done, Estop, Start, Status, Stop
 from onboard.control_socket import ControlClient
+from onboard.exit_status import Exit
 from onboard.ring import RingReader
 from onboard.serial_port import SerialPort
 from protocol import dynamixel as dxl
@@ -184,8 +185,8 @@ def test_a_killed_control_leaves_a_stopped_motor_and_comes_back_idle(
     before = reader.peek(100_000)
     assert before[-1]["mode"] == Mode.RUN  # what it had recorded is still there
     robot.control = robot.start_control()
-    status = robot.until_mode(Mode.IDLE)
-    assert status.active_version == 0
+    robot.until_mode(Mode.IDLE)
+    status = robot.until(lambda status: status.active_version == 1, "the committed policy is back")
     assert status.produced >= len(before)
     ticks = status.ticks
     robot.until(lambda status: status.ticks > ticks + 25, "half a second in IDLE")
@@ -215,6 +216,39 @@ def test_it_homes_runs_episodes_swaps_in_motion_and_stops(robot: Robot, make_bun
     assert found.returncode == 0
     assert json.loads(found.stdout)["active_version"] == 2
     assert robot.command(Stop()) == Done(ok=True, detail="IDLE")
+
+
+def test_the_operator_chooses_the_policy_and_a_restart_remembers(
+    robot: Robot, make_bundle: Make
+) -> None:
+    """Offers from the agent's side, everything else from the command line."""
+
+    def told(*words: str) -> str:
+        done = robot.command_line("policy", *words)
+        return (done.stdout or done.stderr).strip()
+
+    held = robot.state / "bundles"
+    held.mkdir(parents=True)
+    for version in (1, 2, 3):
+        make_bundle(version).rename(held / str(version))
+    robot.until_mode(Mode.IDLE)
+    for version in (1, 2):
+        robot.load(held / str(version), version)
+    assert told("rollback") == "policy 1 drives"
+    assert told("pin", "1") == "already active"
+    assert "held back" in robot.client.offer(3, held / "3").detail
+    robot.control.send_signal(signal.SIGKILL)
+    robot.control.wait(10)
+    robot.control = robot.start_control()
+    robot.until(lambda status: status.active_version == 1, "the pinned policy is back")
+    assert "held back" in robot.client.offer(3, held / "3").detail
+    assert [line.split(maxsplit=1) for line in told("list").splitlines()] == [
+        ["3", "held back: this robot is pinned to policy 1"],
+        ["2", "held back: this robot is pinned to policy 1"],
+        ["1", "drives, pinned, committed"],
+    ]
+    assert told("unpin") == "not pinned"
+    robot.load(held / "3", 3)
 
 
 def test_estop_latches_and_clears_from_the_command_line(robot: Robot, make_bundle: Make) -> None:
@@ -324,7 +358,7 @@ def test_a_robot_that_nobody_can_stop_any_more_stops(
     robot.drive(make_bundle(1))
     broken.touch()
     assert robot.status() is None
-    assert robot.control.wait(20) == 1
+    assert robot.control.wait(20) == Exit.DEFECT
     assert robot.torque() == 0
 
 
@@ -385,7 +419,7 @@ def test_the_self_test_reports_the_bus_and_its_timing(robot: Robot, furuta: Robo
     robot.until_mode(Mode.IDLE)
     busy = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert busy.returncode == 3  # control has the line to itself
-    assert "cannot open the motor bus" in busy.stderr
+    assert "cannot open the motor bus" in busy.stdout
     robot.control.terminate()
     robot.control.wait(10)
     free = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from made_records import DTYPE, ROBOT_FILE
@@ -16,6 +17,7 @@ from onboard.control_api import (
     RING_FILE,
     SOCKET_FILE,
     Done,
+    Estop,
     GetStatus,
     Offer,
     Reply,
@@ -92,7 +94,8 @@ class Control:
     def __init__(self, runtime: Path) -> None:
         self._path = runtime / SOCKET_FILE
         self.offers: list[Offer] = []
-        self.active = 0
+        self.estops: list[Estop] = []
+        self.active = self.pinned = 0
         self.ticks = 0
         self.events: list[PolicyEvent] = []
 
@@ -114,6 +117,9 @@ class Control:
         self.ticks += 50
         if isinstance(request, GetStatus):
             return self._status()
+        if isinstance(request, Estop):
+            self.estops.append(request)
+            return Done(ok=True, detail="ESTOP")
         assert isinstance(request, Offer)
         self.offers.append(request)
         self.active = request.version
@@ -123,26 +129,33 @@ class Control:
         return Done(ok=True, detail="staging")
 
     def _status(self) -> Status:
-        numbers = dict.fromkeys(
-            (
-                *("episode", "step", "missed_ticks", "missed_ticks_near_swaps", "late_ticks"),
-                *("interventions", "bus_misses", "produced", "dropped", "swaps", "activated"),
-                *("committed", "rejected", "rolled_back"),
-            ),
-            0,
-        )
-        return Status(
-            robot="furuta",
+        return make_status(
             mode="RUN",
-            reason="",
-            scheduling="soft",
             active_version=self.active,
+            pinned_version=self.pinned,
             ticks=self.ticks,
             events=self.events,
-            period_error_us=Summary(),
-            work_us=Summary(),
-            period_error_histogram=[],
-            work_histogram=[],
-            bucket_edges_us=[],
-            **numbers,
         )
+
+
+def make_status(**changes: Any) -> Status:
+    """Of a robot that has just started, but for ``changes``."""
+    counts = (
+        *("episode", "step", "active_version", "ticks", "missed_ticks", "missed_ticks_near_swaps"),
+        *("late_ticks", "interventions", "bus_misses", "produced", "dropped", "swaps"),
+        *("activated", "committed", "rejected", "rolled_back"),
+    )
+    fresh: dict[str, Any] = {
+        **dict.fromkeys(counts, 0),
+        "robot": "furuta",
+        "mode": "IDLE",
+        "reason": "",
+        "scheduling": "soft",
+        "events": [],
+        "period_error_us": Summary(),
+        "work_us": Summary(),
+        "period_error_histogram": [],
+        "work_histogram": [],
+        "bucket_edges_us": [],
+    }
+    return Status(**{**fresh, **changes})

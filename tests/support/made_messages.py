@@ -8,6 +8,7 @@ from protocol.messages import (
     Chunk,
     Fetch,
     Gap,
+    Halt,
     Hello,
     PolicyEvent,
     Refused,
@@ -49,5 +50,6 @@ TO_ROBOT: dict[str, ToRobot] = {
     "ack": Ack(epoch=EPOCH, last=8, policy_version=3, resend=True),
     "chunk": Chunk(path="targets/policy/manifest.json", offset=0, total=16, found=True, data=DATA),
     "refused": Refused(reason="batch 9 is damaged", epoch=EPOCH, seq=9),
+    "halt": Halt(reason="someone is in the cell"),
 }
 MESSAGES: dict[str, ToServer | ToRobot] = {**TO_SERVER, **TO_ROBOT}

@@ -16,13 +16,16 @@ from offboard.episode_store import EpisodeStore, open_episode_store
 from offboard.ingest import Ingest
 from offboard.key_table import KeyTable
 from offboard.keys import TABLE_FILE, init_server, load_server_keys
+from offboard.stop_list import STOPS_FILE, StopList
+from protocol.robot_spec import RobotSpec
 from protocol.step_record import Rows
 
 
 class Site:
     """A server's directories and keys; the server itself comes and goes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, spec: RobotSpec = SPEC) -> None:
+        self._spec = spec
         self.keys = directory / "keys"
         self.repository = directory / "repository"
         self.catalogue = directory / "episodes.sqlite"
@@ -33,7 +36,7 @@ class Site:
     @contextmanager
     def running(self) -> Iterator[Ingest]:
         """Serve; the first time on any port, then always on the same one."""
-        store = open_episode_store(self.catalogue, SPEC)
+        store = open_episode_store(self.catalogue, self._spec)
         stop = threading.Event()
         with zmq.Context() as context:
             ingest = Ingest(
@@ -41,10 +44,11 @@ class Site:
                 load_server_keys(self.keys),
                 KeyTable(self.keys / TABLE_FILE),
                 store,
-                SPEC,
+                self._spec,
                 self.repository,
                 lambda robot, rows: self.seen.append((robot, rows.copy())),
                 self.endpoint,
+                StopList(self.keys / STOPS_FILE),
             )
             thread = threading.Thread(target=ingest.serve, args=(stop,))
             thread.start()
@@ -60,7 +64,7 @@ class Site:
     @contextmanager
     def store(self) -> Iterator[EpisodeStore]:
         """The catalogue while no server runs."""
-        store = open_episode_store(self.catalogue, SPEC)
+        store = open_episode_store(self.catalogue, self._spec)
         try:
             yield store
         finally:

@@ -67,6 +67,22 @@ def test_a_false_claim_is_refused_by_name(case: str) -> None:
     assert "bundle 5" in told
 
 
+@pytest.mark.parametrize(
+    ("claims", "told"),
+    [
+        ({"robot_digest": "0" * 64}, "bundle 5: robot digest is 000"),
+        ({"task": "walk"}, "bundle 5: task is walk, this robot has swing_up"),
+        ({"observation": ["x"]}, "bundle 5: observation layout is ['x'], this robot has ["),
+        ({"action_size": 2}, "bundle 5: action size is 2, this robot has 1"),
+        ({"control_hz": 100}, "bundle 5: control rate is 100, this robot has 50"),
+    ],
+)
+def test_a_refusal_says_what_is_claimed_and_what_is_so(
+    claims: dict[str, object], told: str
+) -> None:
+    assert refusal(claiming(**claims)).startswith(told)
+
+
 @pytest.mark.parametrize("floor", [5, 6, 2**32])
 def test_only_newer_versions_pass(floor: int) -> None:
     assert "not newer" in refusal(HONEST, floor)
@@ -77,6 +93,12 @@ def test_a_manifest_survives_the_way_and_equal_ones_are_equal_bytes() -> None:
     assert decode_manifest(data) == HONEST
     shuffled = json.dumps(dict(reversed(json.loads(data).items()))).encode()
     assert encode_manifest(decode_manifest(shuffled)) == data
+    assert [*json.loads(data)] == sorted(json.loads(data))
+    scores = {"return": 1.0, "steps": 2.0}
+    backwards = dict(reversed(scores.items()))
+    assert encode_manifest(claiming(evaluation=scores)) == encode_manifest(
+        claiming(evaluation=backwards)
+    )
 
 
 SPOILT = {

@@ -258,5 +258,5 @@ def test_the_newest_few_and_the_active_one_are_kept(bench):
     for version in range(1, 9):
         bench.repository.publish(*make_bundle(version))
         bench.update()
-    bench.store.prune(active=1)
+    bench.store.prune({1})
     assert bench.store.held() == [1, *range(9 - KEPT_BUNDLES, 9)]

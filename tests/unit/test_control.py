@@ -2,104 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from made_loop import Bench
 
-from onboard.bus import CHECKED, Bus
+from onboard.backends.onnx_runtime import OnnxRunner
+from onboard.backends.port import FloatArray
+from onboard.bus import CHECKED
 from onboard.command import Command
-from onboard.control import CHECK_EVERY_TICKS, HOLDS_TO_GIVE_UP, Control
-from onboard.control_api import Clear, Done, Estop, Offer, Start, Stop
-from onboard.episode import Episode
-from onboard.hotswap import HotSwap
-from onboard.pilot import Pilot
+from onboard.control import CHECK_EVERY_TICKS, HOLDS_TO_GIVE_UP
+from onboard.control_api import Clear, Done, Estop, Start, Stop
+from onboard.policy import Slot
 from onboard.probation import Verdict
-from onboard.recorder import Recorder
-from onboard.ring import RingReader, RingWriter
-from onboard.schedule import Schedule
 from protocol import xl330
 from protocol.dynamixel import Status
 from protocol.envelope import Limited
 from protocol.errors import BusError
 from protocol.modes import MOVING, Mode
 from protocol.robot_spec import RobotSpec
-from protocol.step_record import End, Flag, Rows, decode_rows, dtype_of, transition_mask
+from protocol.step_record import End, Flag, decode_rows, dtype_of, transition_mask
 
 Make = Callable[..., Path]
-
-
-class Bench:
-    """One control loop, its rig, its ring."""
-
-    def __init__(self, spec: RobotSpec, port: Any, folder: Path) -> None:
-        self.port, self.clock = port, port.clock
-        self.schedule = Schedule(round(1e9 * spec.tick_s), self.clock.now_ns, self.clock.sleep)
-        self.ring = RingWriter(folder / "ring", dtype_of(spec), 4096, lambda: 1).open()
-        self.reader = RingReader(folder / "ring", dtype_of(spec))
-        self.swap = HotSwap(spec, "swing_up")
-        self.control = Control(
-            spec=spec,
-            bus=Bus(spec, lambda: port, self.clock.now_s),
-            swap=self.swap,
-            pilot=Pilot(spec, self.swap, np.random.default_rng(0)),
-            episode=Episode(spec, "swing_up", 1),
-            recorder=Recorder(self.ring),
-            schedule=self.schedule,
-            clock_ns=self.clock.now_ns,
-        )
-
-    @property
-    def mode(self) -> Mode:
-        return self.control.mode
-
-    def boot(self) -> None:
-        from onboard.modes import Event
-
-        self.control._post(Event.BOOTED, "test")
-        self.control._self_test()
-        self.run(2)
-
-    def run(self, ticks: int) -> None:
-        for _ in range(ticks):
-            self.control.tick(self.schedule.wait())
-            if self.mode is Mode.SELFTEST:
-                self.control._self_test()
-
-    def until(self, mode: Mode, ticks: int = 400) -> int:
-        for tick in range(ticks):
-            if self.mode is mode:
-                return tick
-            self.run(1)
-        raise AssertionError(f"{self.mode.name}, not {mode.name}: {self.control.reason}")
-
-    def obey(self, request: Any) -> Done:
-        command = Command(request)
-        self.control.commands.append(command)
-        self.run(1)
-        assert command.reply is not None
-        return command.reply
-
-    def load(self, folder: Path, version: int) -> None:
-        assert self.swap.offer(Offer(version=version, directory=str(folder))).ok
-        offer = self.swap._offers.get()
-        assert offer is not None
-        self.swap.stage(offer)
-        self.run(1)
-        assert self.swap.active_version == version, self.swap.events[-1].reason
-
-    def rows(self) -> Rows:
-        return self.reader.peek(4096)
-
-    def node(self, node_id: int) -> Any:
-        return self.port.rig._firmware._nodes[node_id]
-
-    def motor(self, register: xl330.Register) -> int:
-        self.port.catch_up()
-        return int(self.node(1).table.get(register))
 
 
 @pytest.fixture
@@ -121,11 +49,17 @@ def running(bench: Bench, make_bundle: Make) -> Bench:
     return bench
 
 
+def weights_of(slot: Slot) -> Mapping[str, FloatArray]:
+    """The very memory its runner computes with."""
+    assert isinstance(slot.runner, OnnxRunner)
+    return slot.runner.weights
+
+
 def break_policy(bench: Bench) -> None:
     """The active policy answers NaN from now on."""
     slot = bench.swap.active
     assert slot is not None
-    slot._weights["w"][:] = np.nan
+    weights_of(slot)["w"][:] = np.nan
 
 
 def test_it_comes_up_idle_without_torque_and_records_nothing_but_the_way(bench: Bench) -> None:
@@ -226,10 +160,10 @@ def test_clear_is_refused_when_nothing_is_latched(bench: Bench) -> None:
 def test_one_nan_sends_zero_and_goes_on(running: Bench) -> None:
     slot = running.swap.active
     assert slot is not None
-    kept = slot._weights["w"].copy()
+    kept = weights_of(slot)["w"].copy()
     break_policy(running)
     running.run(1)
-    slot._weights["w"][:] = kept
+    weights_of(slot)["w"][:] = kept
     running.run(1)
     bad, good = running.rows()[-2:]
     assert bad["flags"] & Flag.BAD_POLICY

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from made_agent import make_status
 
-from onboard.control_api import Clear, Done, Estop, Offer, Reply, Request, Start, Stop
+from onboard.control_api import (
+    Clear,
+    Done,
+    Estop,
+    Offer,
+    Reply,
+    Request,
+    Start,
+    Stop,
+    decode_reply,
+)
 from onboard.control_socket import DATAGRAM_BYTES, ControlClient, ControlServer
 from protocol.errors import ConfigError, WireError
+from protocol.messages import encode
 
 
 class Desk:
@@ -164,6 +178,123 @@ def test_what_moves_the_robot_expires_when_the_client_gives_up(tmp_path: Path) -
         *(Start(deadline_ns=deadline_ns), Clear(deadline_ns=deadline_ns)),
         *(Stop(), Estop()),
     ]
+
+
+class Held:
+    """A reply that comes when the test says so."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+
+    def reply(self) -> Reply | None:
+        return Done(ok=True, detail="at last") if self.released.is_set() else None
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[tuple[Path, Held]]:
+    """A server whose loop does not obey START for now; everything else is answered."""
+    path, held = tmp_path / "control.sock", Held()
+    server = ControlServer(path, lambda r: held if isinstance(r, Start) else Desk().handle(r))
+    server.open()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    yield path, held
+    server.close()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_an_emergency_stop_does_not_wait_behind_another_clients_command(
+    slow: tuple[Path, Held],
+) -> None:
+    path, held = slow
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+        other.settimeout(5)
+        other.connect(str(path))
+        other.send(encode(Start()))
+        client = ControlClient(path)
+        assert client.command(Estop()).ok  # answered although START is not
+        client.close()
+        held.released.set()
+        assert decode_reply(other.recv(DATAGRAM_BYTES)) == Done(ok=True, detail="at last")
+        other.send(encode(Estop()))  # and the first client is heard again
+        assert decode_reply(other.recv(DATAGRAM_BYTES)) == Done(ok=True, detail="Estop")
+
+
+def test_a_client_that_never_reads_does_not_hold_up_the_others(path: Path) -> None:
+    """Its replies fill the socket; then it is dropped instead of waited for."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as rude:
+        rude.connect(str(path))
+        rude.setblocking(False)
+        client = ControlClient(path)
+        for _ in range(5000):
+            try:
+                rude.send(encode(Estop()))
+            except BlockingIOError:
+                assert client.command(Estop()).ok
+            except OSError:
+                break
+        else:
+            raise AssertionError("it was never dropped")
+        assert client.command(Estop()).ok
+        client.close()
+
+
+def test_a_client_that_leaves_its_reply_unread_harms_nobody(
+    path: Path, client: ControlClient
+) -> None:
+    """The server meets a reset connection where it expects a request."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as rude:
+        rude.connect(str(path))
+        rude.send(encode(Estop()))
+        assert select.select([rude], [], [], 5.0)[0]
+    assert client.command(Estop()).ok
+
+
+def test_a_place_that_cannot_hold_a_socket_is_a_wrong_configuration(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot serve the control socket"):
+        ControlServer(tmp_path / "file" / "control.sock", Desk().handle).open()
+
+
+def test_a_server_that_never_opened_can_be_ended(tmp_path: Path) -> None:
+    server = ControlServer(tmp_path / "control.sock", Desk().handle)
+    server.close()
+    server.serve()
+
+
+def test_a_status_is_no_acknowledgement(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    server = ControlServer(path, lambda _: make_status()).open()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    client = ControlClient(path)
+    assert client.status() == make_status()
+    with pytest.raises(WireError, match="no acknowledgement"):
+        client.command(Estop())
+    client.close()
+    server.close()
+    thread.join(5)
+
+
+def test_a_server_that_ends_gives_back_who_still_waits(tmp_path: Path) -> None:
+    path, held = tmp_path / "control.sock", Held()
+    server = ControlServer(path, lambda _: held).open()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+
+    def end_it() -> None:
+        while not server._waiting:
+            time.sleep(0.001)
+        server.close()
+
+    ending = threading.Thread(target=end_it)
+    ending.start()
+    with pytest.raises(WireError, match="control went away"):
+        ControlClient(path, timeout_s=5.0).command(Start())
+    ending.join(5)
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_a_listener_that_cannot_accept_does_not_end_the_server(

@@ -84,6 +84,42 @@ def test_the_barrier_never_pushes_outwards(side: float) -> None:
     assert effort == 0.0
 
 
+def test_every_rule_that_changed_the_command_is_named() -> None:
+    slow = LIMITS._replace(effort_step_nm=0.05)
+    effort_and_rate = Limited.EFFORT | Limited.RATE
+    assert limit_effort(slow, 9.0, 0.0, 0.0, 0.0) == (0.05, effort_and_rate)
+    assert limit_effort(slow, 9.0, 0.0, 0.0, 13.0) == (0.0, effort_and_rate | Limited.VELOCITY)
+    effort, limited = limit_effort(slow, 9.0, 0.0, 2.25, 13.0)
+    assert effort == -LIMITS.effort_nm
+    assert limited == effort_and_rate | Limited.VELOCITY | Limited.POSITION
+    assert allow(9.0, at=2.25).limited == Limited.EFFORT | Limited.POSITION
+
+
+@pytest.mark.parametrize("previous", [-0.2, -0.1, 0.0, 0.2])
+def test_the_rate_counts_from_the_previous_effort(previous: float) -> None:
+    slow = LIMITS._replace(effort_step_nm=0.05)
+    assert limit_effort(slow, 0.3, previous, 0.0, 0.0).effort_nm == pytest.approx(previous + 0.05)
+    assert limit_effort(slow, previous - 0.05, previous, 0.0, 0.0).limited is Limited.NONE
+
+
+@pytest.mark.parametrize("speed", [12.001, -12.001])
+@pytest.mark.parametrize("effort", [0.3, 0.01, 1e-6])
+def test_no_effort_is_too_small_to_be_stopped_above_the_speed_limit(
+    speed: float, effort: float
+) -> None:
+    assert allow(math.copysign(effort, speed), speed=speed) == (0.0, Limited.VELOCITY)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_the_barrier_is_a_spring_and_a_damper_from_the_soft_limit(side: float) -> None:
+    """2 Nm/rad over 0.05 rad, 0.05 Nm·s/rad at 1 rad/s."""
+    at = side * 2.25
+    assert allow(0.0, at=at) == (pytest.approx(-side * 0.1), Limited.POSITION)
+    assert allow(0.0, at=at, speed=side).effort_nm == pytest.approx(-side * 0.15)
+    assert allow(0.0, at=at, speed=-side).effort_nm == pytest.approx(-side * 0.05)
+    assert allow(0.0, at=side * 2.2) == (0.0, Limited.NONE)
+
+
 numbers = st.one_of(st.floats(), st.floats(-20.0, 20.0))
 
 

@@ -13,6 +13,7 @@ import safetensors.numpy
 
 from onboard.control_api import BUSY, Offer
 from onboard.hotswap import HotSwap
+from onboard.noise import Noise
 from onboard.probation import KNOWN_EPISODES, PROBATION_EPISODES, Verdict
 from protocol.observation import Layout
 from protocol.robot_spec import RobotSpec
@@ -287,7 +288,7 @@ def test_a_stager_survives_what_nobody_foresaw(
         raise ValueError("unforeseen")
 
     with monkeypatch.context() as patch:
-        patch.setattr("onboard.hotswap.check_graph", explode)
+        patch.setattr("onboard.staging.check_graph", explode)
         outcome = offered(swap, 6, make_bundle(6))
     assert outcome == "rejected: cannot be staged: ValueError: unforeseen"
     assert offered(swap, 7, make_bundle(7)).startswith("activated")
@@ -315,27 +316,6 @@ def test_two_architectures_can_hold_the_two_slots(
     assert act(swap) == before
 
 
-def test_weights_of_a_running_policy_cannot_be_written_from_outside(
-    furuta: RobotSpec, make_bundle: Make
-) -> None:
-    """ONNX Runtime aliases numpy memory; the slot must own its copy."""
-    from onboard.policy import Sessions, Slot
-
-    folder = make_bundle(1)
-    weights = {
-        name: tensor.copy()
-        for name, tensor in safetensors.numpy.load_file(folder / "weights.safetensors").items()
-    }
-    session = Sessions().session("x", (folder / "graph.onnx").read_bytes())
-    slot = Slot(session, weights, Layout(furuta), 1, 0.0)
-    obs = np.full(7, 0.3, dtype=np.float32)
-    before = slot.infer(obs).copy()
-    weights["w"][:] = 9.0
-    assert slot.infer(obs) == before
-    slot.noise[:] = 0.25
-    assert slot.infer(obs) == pytest.approx(before + 0.25)
-
-
 def test_staging_runs_in_its_own_thread_until_closed(furuta: RobotSpec, make_bundle: Make) -> None:
     swap = HotSwap(furuta, "swing_up")
     thread = threading.Thread(target=swap.stage_forever)
@@ -347,38 +327,8 @@ def test_staging_runs_in_its_own_thread_until_closed(furuta: RobotSpec, make_bun
     assert swap.flip()
 
 
-def test_sessions_are_shared_by_graph_and_the_oldest_is_dropped(make_bundle: Make) -> None:
-    from onboard.policy import KEPT_SESSIONS, Sessions
-    from protocol.errors import BundleError
-
-    graph, sessions = (make_bundle(1) / "graph.onnx").read_bytes(), Sessions()
-    first = sessions.session("0", graph)
-    assert sessions.session("0", graph) is first
-    for name in range(1, KEPT_SESSIONS + 1):
-        sessions.session(str(name), graph)
-    assert sessions.session("0", graph) is not first
-    with pytest.raises(BundleError, match="ONNX Runtime refuses the graph"):
-        sessions.session("garbage", b"\x08\x07garbage")
-
-
-def test_weights_the_runtime_refuses_are_a_bundle_error(
-    furuta: RobotSpec, make_bundle: Make
-) -> None:
-    """Behind all checks of ours, the runtime's own refusal still is a rejection."""
-    from onboard.policy import Sessions, ready_slot
-    from protocol.bundle import decode_manifest, golden_of
-    from protocol.errors import BundleError
-
-    folder, layout = make_bundle(1), Layout(furuta)
-    manifest = decode_manifest((folder / "manifest.json").read_bytes())
-    session = Sessions().session("x", (folder / "graph.onnx").read_bytes())
-    weights = {"w": np.zeros((3, 3), dtype=np.float32), "b": np.zeros(1, dtype=np.float32)}
-    with pytest.raises(BundleError, match="bundle 1 does not run"):
-        ready_slot(session, weights, layout, manifest, golden_of(manifest, layout))
-
-
 def test_without_any_policy_the_pilot_has_no_answer(furuta: RobotSpec) -> None:
     from onboard.pilot import Pilot
 
-    pilot = Pilot(furuta, HotSwap(furuta, "swing_up"), np.random.default_rng(0))
+    pilot = Pilot(furuta, HotSwap(furuta, "swing_up"), Noise(0))
     assert pilot.ask(np.zeros(7, dtype=np.float32)) is None

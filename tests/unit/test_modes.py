@@ -10,39 +10,47 @@ from onboard.modes import TABLE, Event, following
 from protocol.modes import MOVING, Mode
 
 PAIRS = list(itertools.product(Mode, Event))
-DRIVING = {Mode.HOMING, Mode.RUN, Mode.RECOVER}
-POWERED = DRIVING | {Mode.HOLD}
 
-# Written independently of the table: every pair that changes the mode.
+# Written independently of the table: what follows on every event in every mode; a dot stays.
+MATRIX = """
+                  BOOT      SELFTEST  IDLE    HOMING  RUN      RECOVER  HOLD     FAULT     ESTOP
+BOOTED            SELFTEST  .         .       .       .        .        .        .         .
+PASSED            .         IDLE      .       .       .        .        .        .         .
+FAILED            .         FAULT     .       .       .        .        .        .         .
+START             .         .         HOMING  .       .        .        .        .         .
+STOP              .         .         .       IDLE    IDLE     IDLE     IDLE     .         .
+ESTOP             ESTOP     ESTOP     ESTOP   ESTOP   ESTOP    ESTOP    ESTOP    ESTOP     .
+CLEAR             .         .         .       .       .        .        .        SELFTEST  SELFTEST
+SETTLED           .         .         .       RUN     .        RUN      .        .         .
+EPISODE_OVER      .         .         .       .       RECOVER  .        .        .         .
+TIMEOUT           .         FAULT     .       FAULT   .        FAULT    RECOVER  .         .
+OPERATOR_TIMEOUT  .         .         .       IDLE    IDLE     IDLE     IDLE     .         .
+LATE              .         .         .       HOLD    HOLD     HOLD     .        .         .
+BAD_POLICY        .         .         .       .       HOLD     .        .        .         .
+MOTOR_SILENT      .         .         .       HOLD    HOLD     HOLD     .        .         .
+GIVE_UP           .         .         .       IDLE    IDLE     IDLE     IDLE     .         .
+MOTOR_FAULT       FAULT     FAULT     FAULT   FAULT   FAULT    FAULT    FAULT    .         .
+BUS_DEAD          FAULT     FAULT     FAULT   FAULT   FAULT    FAULT    FAULT    .         .
+"""
+
+HEAD, *ROWS = [line.split() for line in MATRIX.strip().splitlines()]
 EXPECTED = {
-    **{(mode, Event.ESTOP): Mode.ESTOP for mode in Mode},
-    **{(mode, Event.BUS_DEAD): Mode.FAULT for mode in Mode if mode is not Mode.ESTOP},
-    **{(mode, Event.MOTOR_FAULT): Mode.FAULT for mode in Mode if mode is not Mode.ESTOP},
-    **{(mode, Event.STOP): Mode.IDLE for mode in POWERED},
-    **{(mode, Event.OPERATOR_TIMEOUT): Mode.IDLE for mode in POWERED},
-    **{(mode, Event.GIVE_UP): Mode.IDLE for mode in POWERED},
-    **{(mode, Event.LATE): Mode.HOLD for mode in DRIVING},
-    **{(mode, Event.MOTOR_SILENT): Mode.HOLD for mode in DRIVING},
-    (Mode.BOOT, Event.BOOTED): Mode.SELFTEST,
-    (Mode.SELFTEST, Event.PASSED): Mode.IDLE,
-    (Mode.SELFTEST, Event.FAILED): Mode.FAULT,
-    (Mode.SELFTEST, Event.TIMEOUT): Mode.FAULT,
-    (Mode.IDLE, Event.START): Mode.HOMING,
-    (Mode.HOMING, Event.SETTLED): Mode.RUN,
-    (Mode.HOMING, Event.TIMEOUT): Mode.FAULT,
-    (Mode.RUN, Event.EPISODE_OVER): Mode.RECOVER,
-    (Mode.RUN, Event.BAD_POLICY): Mode.HOLD,
-    (Mode.RECOVER, Event.SETTLED): Mode.RUN,
-    (Mode.RECOVER, Event.TIMEOUT): Mode.FAULT,
-    (Mode.HOLD, Event.TIMEOUT): Mode.RECOVER,
-    (Mode.FAULT, Event.CLEAR): Mode.SELFTEST,
-    (Mode.ESTOP, Event.CLEAR): Mode.SELFTEST,
+    (mode, row[0]): mode if cell == "." else cell
+    for row in ROWS
+    for mode, cell in zip(HEAD, row[1:], strict=True)
 }
+
+
+def test_the_matrix_knows_every_mode_and_every_event_once() -> None:
+    """Whoever adds one must say what it means everywhere."""
+    assert [mode.name for mode in Mode] == HEAD
+    assert [row[0] for row in ROWS] == [event.name for event in Event]
+    assert len(EXPECTED) == len(Mode) * len(Event)
 
 
 @pytest.mark.parametrize(("mode", "event"), PAIRS)
 def test_every_mode_answers_every_event(mode: Mode, event: Event) -> None:
-    assert following(mode, event) is EXPECTED.get((mode, event), mode)
+    assert following(mode, event).name == EXPECTED[mode.name, event.name]
 
 
 @pytest.mark.parametrize(("mode", "event"), PAIRS)
@@ -56,6 +64,19 @@ def test_power_comes_on_only_by_start(mode: Mode, event: Event) -> None:
 def test_latched_modes_open_only_to_an_operator(mode: Mode) -> None:
     for event in set(Event) - {Event.CLEAR}:
         assert following(mode, event) in {Mode.FAULT, Mode.ESTOP}
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_an_emergency_stop_is_heard_in_every_mode(mode: Mode) -> None:
+    assert following(mode, Event.ESTOP) is Mode.ESTOP
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_nothing_but_a_clear_and_a_self_test_leads_from_a_latch_to_motion(mode: Mode) -> None:
+    if mode in {Mode.FAULT, Mode.ESTOP}:
+        assert following(mode, Event.CLEAR) is Mode.SELFTEST
+    elif mode is Mode.SELFTEST:
+        assert {following(mode, event) for event in Event} & MOVING == set()
 
 
 def test_time_outs_lead_to_safe_modes() -> None:

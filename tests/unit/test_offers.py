@@ -57,3 +57,36 @@ def test_a_restarted_control_is_offered_what_it_had():
     assert offers.best([3], active=3) is None
     offers.heard(10, [])
     assert offers.best([3], active=0) == 3
+
+
+def test_a_pinned_robot_is_offered_its_version_or_none():
+    offers = Offers()
+    assert offers.best([3, 5, 9], active=5, pinned=3) == 3
+    assert offers.best([3, 5, 9], active=3, pinned=3) is None
+    assert offers.best([5, 9], active=5, pinned=3) is None
+
+
+def test_a_pinned_version_that_proved_bad_is_not_offered():
+    assert Offers([3]).best([3, 5], active=5, pinned=3) is None
+
+
+def test_what_a_pin_holds_back_is_told_and_offered_once_it_is_lifted():
+    offers = Offers()
+    offers.heard(100, [event(3, "activated"), event(3, "committed")])
+    offers.heard(200, [event(5, "activated"), event(5, "committed"), event(3, "activated")])
+    text = "policy 5 is held back: this robot is pinned to policy 3"
+    assert offers.held_back([3, 5], pinned=3) == text
+    assert offers.held_back([3], pinned=3) == ""
+    assert offers.held_back([3, 5], pinned=0) == ""
+    assert offers.best([3, 5], active=3) == 5
+
+
+def test_what_proved_bad_is_not_called_held_back():
+    assert Offers([9]).held_back([3, 9], pinned=3) == ""
+
+
+def test_what_took_over_and_was_taken_over_is_not_offered_again():
+    """6 never failed, but control has moved on: its floor is 7."""
+    offers = Offers()
+    offers.heard(100, [event(6, "activated"), event(7, "activated"), event(7, "rolled_back")])
+    assert offers.best([5, 6, 7], active=5) is None

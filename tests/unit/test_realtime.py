@@ -14,7 +14,7 @@ import pytest
 
 PROBE = """
 import gc, json, os, resource, sys, threading
-from onboard.realtime import assist, place
+from onboard.realtime import assist, outrank, place
 from protocol.robot_spec import Timing
 {before}
 found = place(Timing(cpu={cpu}, fifo_priority=10))
@@ -22,6 +22,8 @@ seen = []
 def other():
     seen.append(os.sched_getscheduler(0))
     assist(Timing(cpu=0, fifo_priority=10))
+    seen.append(os.sched_getparam(0).sched_priority)
+    outrank(Timing(cpu=0, fifo_priority=10))
     seen.append(os.sched_getparam(0).sched_priority)
 thread = threading.Thread(target=other); thread.start(); thread.join()
 status = open("/proc/self/status").read()
@@ -77,10 +79,10 @@ def test_memory_is_locked_where_permitted() -> None:
     assert not any("mlockall" in note for note in found["notes"])
 
 
-def test_other_threads_stay_just_below_the_loop_where_permitted() -> None:
-    started, priority = probe()["other"]
+def test_other_threads_stay_just_below_the_loop_but_for_the_one_that_may_stop_it() -> None:
+    started, assisting, outranking = probe()["other"]
     assert started == os.SCHED_OTHER
-    assert priority == (9 if permitted(CAN_FIFO) else 0)
+    assert (assisting, outranking) == ((9, 11) if permitted(CAN_FIFO) else (0, 0))
 
 
 def test_a_cpu_that_does_not_exist_is_a_note_and_no_more() -> None:

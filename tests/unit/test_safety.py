@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 from onboard.bus import Bus, Check
+from onboard.estop_latch import EstopLatch
 from onboard.modes import Event
 from onboard.safety import Run, Safety
+from protocol import dynamixel as dxl
 from protocol import xl330
 from protocol.envelope import Limited
 from protocol.errors import BusError
@@ -24,11 +27,15 @@ def connected(spec: RobotSpec, port: Any) -> Safety:
     bus = Bus(spec, lambda: port, port.clock.now_s)
     bus.connect()
     bus.power_on()
-    return Safety(spec, bus)
+    return Safety(spec, bus, EstopLatch(bytearray(1)))
 
 
 def goal(port: Any) -> int:
     return int(port.rig._firmware._nodes[1].table.get(xl330.GOAL_CURRENT))
+
+
+def torque(port: Any) -> int:
+    return int(port.rig._firmware._nodes[1].table.get(xl330.TORQUE_ENABLE))
 
 
 @pytest.mark.parametrize(("action", "milliampere"), [(0.5, 400), (1.0, 800), (-0.0004, 0)])
@@ -39,6 +46,77 @@ def test_actions_become_whole_milliamperes(
     assert safety.command([action], STILL, STILL) is Limited.NONE
     assert goal(rig_port) == milliampere
     assert safety.applied == pytest.approx([milliampere / 800])
+
+
+def two_motors(spec: RobotSpec) -> RobotSpec:
+    second = msgspec.structs.replace(spec.joints[0], name="second", id=3)
+    return msgspec.structs.replace(spec, joints=[spec.joints[0], second, spec.joints[1]])
+
+
+class Wires:
+    """Takes what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[list[float]] = []
+
+    def write(self, current_a: Sequence[float]) -> None:
+        self.sent.append(list(current_a))
+
+    def power_on(self) -> None:
+        pass
+
+    def power_off(self) -> list[str]:
+        return []
+
+    def cut(self) -> None:
+        pass
+
+
+def test_every_motor_is_limited_by_itself_and_every_rule_is_told(furuta: RobotSpec) -> None:
+    wires = Wires()
+    safety = Safety(two_motors(furuta), wires, EstopLatch(bytearray(1)))
+    still = [0.0] * 3
+    assert safety.command([7.0, 0.25], still, still) is Limited.EFFORT
+    assert safety.command([7.0, math.nan], still, still) == Limited.EFFORT | Limited.NOT_FINITE
+    safety.coast()
+    expected = [[0.8, 0.2], [0.8, 0.0], [0.0, 0.0]]
+    assert np.array(wires.sent) == pytest.approx(np.array(expected))
+    assert safety.applied.tolist() == [0.0, 0.0]
+    assert safety.applied.dtype == np.float32
+
+
+def test_the_goal_that_is_watched_is_that_of_the_motor_in_question(furuta: RobotSpec) -> None:
+    spec = two_motors(furuta)
+    safety = Safety(spec, Wires(), EstopLatch(bytearray(1)))
+    safety.command([0.5, -0.25], [0.0] * 3, [0.0] * 3)
+    for joint, goal in ((spec.joints[0], 400), (spec.joints[1], -200)):
+        assert safety.judge(Check(joint, xl330.GOAL_CURRENT, goal)) is None
+        assert safety.judge(Check(joint, xl330.GOAL_CURRENT, goal + 1)) == (
+            Event.MOTOR_SILENT,
+            f"{joint.name}: its goal is {goal + 1} mA, not {goal}; writes are lost",
+        )
+
+
+def test_a_gear_multiplies_the_effort(furuta: RobotSpec, rig_port: Any) -> None:
+    geared = msgspec.structs.replace(furuta.joints[0], gear=2.0)
+    spec = msgspec.structs.replace(furuta, joints=[geared, furuta.joints[1]])
+    safety = connected(spec, rig_port)
+    assert safety.command([1.0], STILL, STILL) is Limited.EFFORT  # 0.592 Nm at the joint
+    assert goal(rig_port) == 400
+    assert safety.applied == pytest.approx([0.5])
+
+
+@pytest.mark.parametrize("action", [1.0, -1.0])
+def test_what_was_applied_stays_a_unit_action_however_currents_are_rounded(
+    furuta: RobotSpec, action: float
+) -> None:
+    """99.6 mA become 100 on the wire."""
+    weak = msgspec.structs.replace(furuta.action, current_max_a=0.0996)
+    wires = Wires()
+    safety = Safety(msgspec.structs.replace(furuta, action=weak), wires, EstopLatch(bytearray(1)))
+    safety.command([action], STILL, STILL)
+    assert wires.sent == [[pytest.approx(0.1 * action)]]
+    assert safety.applied.tolist() == [action]
 
 
 @pytest.mark.parametrize("action", [math.nan, math.inf, -math.inf])
@@ -102,6 +180,66 @@ def test_after_power_changes_the_last_command_is_zero(furuta: RobotSpec, rig_por
     assert safety.applied.tolist() == [0.0]
 
 
+def test_a_cut_takes_the_torque_and_lets_nothing_but_zero_out(
+    furuta: RobotSpec, rig_port: Any
+) -> None:
+    safety = connected(furuta, rig_port)
+    safety.command([0.5], STILL, STILL)
+    safety.cut()
+    assert torque(rig_port) == 0
+    assert safety.command([0.5], STILL, STILL) is Limited.ESTOP
+    assert goal(rig_port) == 0
+    assert safety.applied.tolist() == [0.0]
+    with pytest.raises(BusError, match=r"^no torque: an emergency stop is latched$"):
+        safety.power_on()
+    assert torque(rig_port) == 0
+    safety.release()
+    safety.power_on()
+    assert torque(rig_port) == 1
+    assert safety.command([0.5], STILL, STILL) is Limited.NONE
+
+
+def test_a_cut_is_one_packet_that_waits_for_no_answer(furuta: RobotSpec, rig_port: Any) -> None:
+    safety = connected(furuta, rig_port)
+    rig_port.written.clear()
+    before_ns = rig_port.clock.now_ns()
+    safety.cut()
+    (packet,) = rig_port.written
+    assert packet == dxl.make_sync_write(xl330.TORQUE_ENABLE.address, 1, [(1, b"\0")])
+    assert rig_port.clock.now_ns() == before_ns
+
+
+def test_a_cut_never_raises_and_latches_without_a_bus(furuta: RobotSpec, rig_port: Any) -> None:
+    latch = EstopLatch(bytearray(1))
+    bus = Bus(furuta, lambda: rig_port, rig_port.clock.now_s)
+    Safety(furuta, bus, latch).cut()
+    assert latch.is_set
+    latch.clear()
+    bus.connect()
+    rig_port.dead = True
+    Safety(furuta, bus, latch).cut()
+    assert latch.is_set
+
+
+def test_a_cut_that_comes_while_the_torque_comes_on_wins(
+    furuta: RobotSpec, rig_port: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cut's packet goes first, the bus's own torque-on after it."""
+    safety = connected(furuta, rig_port)
+    safety.power_off()
+    power_on = safety._bus.power_on
+
+    def overtaken() -> None:
+        safety.cut()
+        power_on()
+        assert torque(rig_port) == 1
+
+    monkeypatch.setattr(safety._bus, "power_on", overtaken)
+    with pytest.raises(BusError, match="an emergency stop is latched"):
+        safety.power_on()
+    assert torque(rig_port) == 0
+
+
 @pytest.mark.parametrize(
     ("register", "value", "event"),
     [
@@ -127,7 +265,32 @@ def test_slow_registers_are_judged(
 ) -> None:
     verdict = connected(furuta, rig_port).judge(Check(furuta.joints[0], register, value))
     assert (verdict and verdict[0]) is event
-    assert verdict is None or verdict[1].startswith("arm: ")
+
+
+@pytest.mark.parametrize(
+    ("register", "value", "reason"),
+    [
+        (xl330.BUS_WATCHDOG, 255, "its watchdog stopped it; commands came late"),
+        (xl330.BUS_WATCHDOG, 0, "its watchdog is 0, not 2; it has restarted"),
+        (xl330.TORQUE_ENABLE, 0, "its torque is off; it has restarted"),
+        (xl330.HARDWARE_ERROR, 4, "hardware error 0x04; power-cycle it"),
+        (xl330.PRESENT_VOLTAGE, 36, "supply of 3.6 V is outside 3.7..6.0 V"),
+        (xl330.PRESENT_TEMPERATURE, 71, "71 °C is above 70 °C; let it cool"),
+    ],
+)
+def test_a_verdict_names_the_joint_and_what_to_do(
+    furuta: RobotSpec, rig_port: Any, register: xl330.Register, value: int, reason: str
+) -> None:
+    verdict = connected(furuta, rig_port).judge(Check(furuta.joints[0], register, value))
+    assert verdict is not None
+    assert verdict[1] == f"arm: {reason}"
+
+
+def test_a_register_that_happens_to_hold_255_is_no_tripped_watchdog(
+    furuta: RobotSpec, rig_port: Any
+) -> None:
+    safety = connected(furuta, rig_port)
+    assert safety.judge(Check(furuta.joints[0], xl330.TORQUE_ENABLE, 255)) is None
 
 
 def test_a_run_is_counted_in_a_row() -> None:

@@ -53,6 +53,9 @@ class Away:
     def status(self) -> Any:
         raise WireError("control is not running")
 
+    def take_halt(self) -> str:
+        return ""
+
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Spool]:

@@ -47,6 +47,11 @@ def test_files_that_are_cut_or_random_are_refused(data):
         check_weights(data, EXPECTED)
 
 
+def test_a_file_of_exactly_the_cap_is_read():
+    with pytest.raises(BundleError, match="no safetensors file"):
+        check_weights(bytes(WEIGHTS_MAX_BYTES), EXPECTED)
+
+
 def test_an_oversized_file_is_refused_unread():
     with pytest.raises(BundleError, match="exceed the cap"):
         check_weights(bytes(WEIGHTS_MAX_BYTES + 1), EXPECTED)

@@ -1,0 +1,141 @@
+"""The part of the self-test that moves: each motor a little, and each motor's own watchdog.
+
+A ramp of effort, through the envelope, ends as soon as the joint has moved by a few degrees, either
+way. If it moved against the command, motor and encoder disagree, and every controller would drive
+it into its stop. Which way the robot file means by positive only a person who watches can tell; the
+report says where to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from onboard.bus import Bus
+from onboard.safety import Safety
+from onboard.schedule import Schedule
+from onboard.self_test import Finding, Verdict, judged
+from protocol import xl330
+from protocol.errors import BusError
+from protocol.robot_spec import RobotSpec
+
+MOVED_RAD = 0.05
+RAMP_1_S = 0.25
+"""Effort per second, as a share of the full one."""
+CEILING = 0.4
+"""Largest share of the full effort. A joint that needs more to move is not free."""
+COME_TO_REST_S = 0.3
+SILENCES = 1.5
+"""Watchdog periods without a word after which every motor must have stopped itself."""
+
+
+class Nudge(NamedTuple):
+    """What one joint did: effort as a share of the full one, with its sign; SI otherwise."""
+
+    effort: float
+    moved_rad: float
+    velocity_rad_s: float
+
+
+class ArmedTest:
+    """Nudges every motor of one robot, then falls silent.
+
+    Args:
+        spec: the robot.
+        bus: connected, torque off.
+        safety: over the same bus.
+        schedule: paces the commands, at the control rate.
+        sleep: takes seconds.
+    """
+
+    def __init__(
+        self,
+        spec: RobotSpec,
+        bus: Bus,
+        safety: Safety,
+        schedule: Schedule,
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._spec, self._bus, self._safety = spec, bus, safety
+        self._schedule, self._sleep = schedule, sleep
+
+    def run(self) -> list[Finding]:
+        """Every finding; torque is off afterwards, however this ends."""
+        findings = []
+        try:
+            for motor in range(len(self._spec.actuated)):
+                findings.append(self._sign(motor))
+            findings.append(self._watchdog())
+        finally:
+            failures = self._safety.power_off()
+        return [*findings, judged("torque off", "; ".join(failures), "confirmed by every motor")]
+
+    def _sign(self, motor: int) -> Finding:
+        name = self._spec.actuated[motor].name
+        try:
+            self._safety.power_on()
+            self._schedule.rebase()
+            nudge = self._nudge(motor, self._direction(motor))
+            self._rest()
+        except BusError as error:
+            return Finding(Verdict.FAILED, f"{name} motion", str(error))
+        return judge_nudge(name, nudge)
+
+    def _direction(self, motor: int) -> float:
+        """Towards the farther stop."""
+        self._bus.read()
+        joint = self._spec.actuated[motor]
+        at_rad = self._bus.position_rad[self._spec.joint_index(joint.name)]
+        return 1.0 if 2.0 * at_rad < joint.position_min_rad + joint.position_max_rad else -1.0
+
+    def _nudge(self, motor: int, direction: float) -> Nudge:
+        """Raise the effort until the joint has moved or the ceiling is reached."""
+        index = self._spec.joint_index(self._spec.actuated[motor].name)
+        action = [0.0] * len(self._spec.actuated)
+        started_rad, moved_rad, share = self._bus.position_rad[index], 0.0, 0.0
+        while abs(moved_rad) < MOVED_RAD and share < CEILING:
+            share += RAMP_1_S * self._spec.tick_s
+            action[motor] = direction * share
+            self._command(action)
+            moved_rad = self._bus.position_rad[index] - started_rad
+        return Nudge(action[motor], moved_rad, self._bus.velocity_rad_s[index])
+
+    def _rest(self) -> None:
+        """Zero effort until the joint stands."""
+        still = [0.0] * len(self._spec.actuated)
+        for _ in range(round(COME_TO_REST_S * self._spec.control_hz)):
+            self._command(still)
+
+    def _command(self, action: list[float]) -> None:
+        self._schedule.wait()
+        self._bus.read()
+        self._safety.command(action, self._bus.position_rad, self._bus.velocity_rad_s)
+
+    def _watchdog(self) -> Finding:
+        """Torque on at zero current, then not a word: every motor must have noticed."""
+        what = f"{xl330.BUS_WATCHDOG.name}, tripped on purpose"
+        silence_s = SILENCES * self._spec.bus.watchdog_s
+        try:
+            self._safety.power_on()
+            self._sleep(silence_s)
+            checks = self._bus.check_motors(xl330.BUS_WATCHDOG)
+        except BusError as error:
+            return Finding(Verdict.FAILED, what, str(error))
+        deaf = [c.joint.name for c in checks if c.value != xl330.WATCHDOG_TRIPPED]
+        problem = f"{', '.join(deaf)} did not stop after {silence_s * 1e3:.0f} ms of silence"
+        return judged(what, problem if deaf else None, "every motor stopped itself")
+
+
+def judge_nudge(name: str, nudge: Nudge) -> Finding:
+    """Whether a joint went where it was sent, by its position and by its velocity. Pure."""
+    what, sent = f"{name} motion", f"{nudge.effort:+.2f} of the full effort"
+    if abs(nudge.moved_rad) < MOVED_RAD:
+        return Finding(Verdict.FAILED, what, f"none at {sent}; is it free, and does it have power?")
+    if nudge.moved_rad * nudge.effort < 0.0:
+        detail = f"{nudge.moved_rad:+.3f} rad at {sent}: motor and encoder disagree; do not run it"
+        return Finding(Verdict.FAILED, what, detail)
+    if nudge.velocity_rad_s * nudge.effort < 0.0:
+        detail = f"{nudge.moved_rad:+.3f} rad at {nudge.velocity_rad_s:+.2f} rad/s: signs disagree"
+        return Finding(Verdict.FAILED, what, detail)
+    detail = f"{nudge.moved_rad:+.3f} rad at {sent}; is that the side the robot file calls so?"
+    return Finding(Verdict.OK, what, detail)

@@ -1,0 +1,52 @@
+"""What the safety layer needs of a motor bus, and that need with a stopwatch in front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from onboard.stopwatch import Section, Stopwatch
+
+
+class Wire(Protocol):
+    """The side of the bus that moves motors. :class:`onboard.bus.Bus` is one."""
+
+    def write(self, current_a: Sequence[float]) -> None:
+        """Send goal currents, one per actuated joint. Raises BusError if nothing was sent."""
+
+    def power_on(self) -> None:
+        """Torque on at zero current. Raises BusError if a motor does not confirm."""
+
+    def power_off(self) -> list[str]:
+        """Torque off everywhere; one line per motor that did not confirm. Never raises."""
+        ...
+
+    def cut(self) -> None:
+        """Torque off everywhere, unconfirmed; any thread may call it. Never raises, never waits."""
+
+
+class TimedWire:
+    """A wire that tells the stopwatch where limiting ends and where writing does."""
+
+    def __init__(self, wire: Wire, stopwatch: Stopwatch) -> None:
+        self._wire, self._stopwatch = wire, stopwatch
+
+    def write(self, current_a: Sequence[float]) -> None:
+        """As the wire does it; what came before is the lap of ``limit``."""
+        self._stopwatch.lap(Section.LIMIT)
+        try:
+            self._wire.write(current_a)
+        finally:
+            self._stopwatch.lap(Section.WRITE)
+
+    def power_on(self) -> None:
+        """As the wire does it."""
+        self._wire.power_on()
+
+    def power_off(self) -> list[str]:
+        """As the wire does it."""
+        return self._wire.power_off()
+
+    def cut(self) -> None:
+        """As the wire does it; no lap, for it may be another thread's."""
+        self._wire.cut()

@@ -1,0 +1,1 @@
+"""How well the runtime keeps time, on this machine, in one run: ``make bench-runtime``."""

@@ -1,0 +1,64 @@
+"""Does the steady tick leave anything behind? The real loop over a bus in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from made_bus import MemoryPort
+from made_loop import Bench
+from made_rig import Clock
+
+from onboard.allocations import blocks_grown, peak_bytes
+from onboard.control_api import Start
+from protocol.modes import Mode
+from protocol.robot_spec import RobotSpec
+
+TICKS = 10_000
+"""A leak of one block per tick would show as many; some dozens are the interpreter's free lists."""
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def steady(furuta: RobotSpec, make_bundle: Make, tmp_path: Path) -> Iterator[Bench]:
+    """In RUN for good: an episode that lasts longer than any test."""
+    task = msgspec.structs.replace(furuta.tasks["swing_up"], episode_steps=100_000)
+    safety = msgspec.structs.replace(furuta.safety, operator_timeout_s=86_400.0)
+    spec = msgspec.structs.replace(furuta, tasks={"swing_up": task}, safety=safety)
+    bench = Bench(spec, MemoryPort(spec, Clock()), tmp_path)
+    bench.boot()
+    bench.load(make_bundle(1, robot_digest=spec.digest(), exploration=0.1), 1)
+    assert bench.obey(Start()).ok
+    bench.until(Mode.RUN)
+    yield bench
+    bench.close()
+
+
+def turn(bench: Bench) -> Callable[[], None]:
+    """One tick, and the agent's side of the ring so that it does not fill."""
+
+    def tick() -> None:
+        bench.control.tick(bench.schedule.wait())
+
+    return tick
+
+
+def test_ten_thousand_ticks_leave_no_block_behind(steady: Bench) -> None:
+    grown = blocks_grown(turn(steady), TICKS)
+    assert steady.mode is Mode.RUN
+    assert steady.control.counters.ticks > TICKS
+    assert grown <= 64, f"{grown} blocks in {TICKS} ticks"
+
+
+def test_a_tick_never_holds_more_than_a_few_kilobytes(steady: Bench) -> None:
+    assert peak_bytes(turn(steady), 1000) < 16_384
+    assert steady.mode is Mode.RUN
+
+
+def test_growth_is_noticed() -> None:
+    kept: list[object] = []
+    assert blocks_grown(lambda: kept.append([object()]), TICKS) >= TICKS
+    kept.clear()
+    assert peak_bytes(lambda: kept.append(bytes(1000)), 100) >= 100_000
