@@ -1,1 +1,6 @@
-"""The training server: source stage, generation, ingest, online fine-tuning, publishing."""
+"""The training server: learn the source, generate, filter, fine-tune, publish."""
+
+import os
+
+# ONNX Runtime 1.32 reports usage to its maker unless told before its first import.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
