@@ -122,6 +122,7 @@ class Liaison:
         self._floor = update.floor
         if update.version:
             self._log.note("bundle_held", version=update.version)
+            self._due_s = now_s  # offer it now, not at the next round
 
     def _heard(self, status: Status) -> None:
         known = len(self._offers.rolled_back)
