@@ -298,7 +298,17 @@ def test_an_end_without_confirmed_torque_off_is_no_success(robot: Robot, make_bu
     assert robot.control.wait(20) == 3
 
 
-def test_a_closed_terminal_stops_the_robot_in_good_order(robot: Robot, make_bundle: Make) -> None:
+@pytest.fixture
+def no_nohup() -> Iterator[None]:
+    """A robot started under nohup ignores a closed terminal, as it should; the suite may be."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_closed_terminal_stops_the_robot_in_good_order(
+    no_nohup: None, robot: Robot, make_bundle: Make
+) -> None:
     robot.drive(make_bundle(1))
     robot.control.send_signal(signal.SIGHUP)
     assert robot.control.wait(20) == 0
