@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from made_learning import JUDGE, LAYOUT, SMALL_MODEL, SMALL_SAC, A, O, linear_tr
 
 from offboard.finetune import FinetuneConfig, Learner
 from offboard.replay import Batch, empty
+from offboard.run_dir import RunDir
 from offboard.sac import Sac
 from offboard.sampling import SamplingConfig, offline_fraction
 from offboard.switch import Course, SwitchConfig
@@ -292,3 +293,13 @@ def test_a_course_once_taken_survives_a_restart(make) -> None:
     restarted = make(far)
     restarted.restore(learner.tensors())
     assert restarted.evidence.course is Course.FINETUNE
+
+
+def test_what_was_decided_can_be_written_to_a_log(make, tmp_path) -> None:
+    """A server once died of it, at the first episode after an adaptation."""
+    evidence = adapted(make()).evidence
+    assert evidence.mismatch is not None
+    RunDir(tmp_path).log(**asdict(evidence))
+    (row,) = RunDir(tmp_path).metrics()
+    assert row["course"] == "relabel"
+    assert row["mismatch"]["support"] == pytest.approx(evidence.mismatch.support)
