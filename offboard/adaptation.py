@@ -8,11 +8,15 @@ target decides: each predicts the newest data before it learns from them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from offboard.replay import Batch
+from offboard.run_dir import entry, pack, unpack
 from offboard.world_model import ModelState, WorldModel
 from protocol.errors import ConfigError
 
@@ -47,17 +51,26 @@ def adapt_residual(
     return _adapt(model, state, data, steps, generator, lambda name: "residual" in name)
 
 
+LIVES = 2
+WAYS: dict[str, Adapt] = {
+    "whole": adapt_whole,
+    "last_layers": adapt_last_layers,
+    "residual": adapt_residual,
+}
+
+
 def ways(model: WorldModel) -> dict[str, Adapt]:
     """The ways open to ``model``, by name."""
-    found: dict[str, Adapt] = {"whole": adapt_whole, "last_layers": adapt_last_layers}
-    if model.config.residual:
-        found["residual"] = adapt_residual
+    found = dict(WAYS)
+    if model.config.residual == 0:
+        del found["residual"]
     return found
 
 
-def choose(model: WorldModel, candidates: Mapping[str, ModelState], newest: Batch) -> str:
-    """The name of the candidate with the least error on ``newest``, which none has learned from."""
-    return min(candidates, key=lambda name: model.nmse(candidates[name], newest))
+def rank(model: WorldModel, candidates: Mapping[str, ModelState], newest: Batch) -> list[str]:
+    """Names of candidates by their error on ``newest``, which none has learned from; best first."""
+    errors = {name: model.nmse(state, newest) for name, state in candidates.items()}
+    return sorted(errors, key=lambda name: (math.isnan(errors[name]), errors[name]))
 
 
 def adapt_each(
@@ -75,18 +88,76 @@ def adapt_each(
     }
 
 
-def adapt_best(
-    model: WorldModel, state: ModelState, data: Batch, steps: int, generator: torch.Generator
-) -> tuple[str, ModelState]:
-    """Try every way from ``state`` and keep the best: its name and the adapted state.
+class Adaptation(NamedTuple):
+    """The candidates by way, the way believed at present, and who lost how often in a row."""
 
-    The newest fifth of ``data`` (oldest first) is held back for the choice, and learned afterwards.
+    candidates: dict[str, ModelState]
+    way: str
+    losses: dict[str, int]
+
+    @property
+    def state(self) -> ModelState:
+        """The ensemble to predict with."""
+        return self.candidates[self.way]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Checkpoint entries: the way believed, each candidate, and its losses."""
+        entries = {"model.way": torch.tensor(list(WAYS).index(self.way))}
+        for name, state in self.candidates.items():
+            entries[f"model.{name}.losses"] = torch.tensor(self.losses[name])
+            entries.update(pack(f"model.{name}", state))
+        return entries
+
+
+def unadapted(model: WorldModel, source: ModelState) -> Adaptation:
+    """Every way open to ``model``, none of them gone yet."""
+    return Adaptation(dict.fromkeys(ways(model), source), "whole", dict.fromkeys(ways(model), 0))
+
+
+def resumed(model: WorldModel, tensors: dict[str, Tensor]) -> Adaptation:
+    """The inverse of :meth:`Adaptation.tensors`. Raises StoreError naming what is missing."""
+    way = list(WAYS)[int(entry(tensors, "model.way"))]
+    kept = [name for name in ways(model) if name == way or f"model.{name}.losses" in tensors]
+    return Adaptation(
+        {name: unpack(f"model.{name}", ModelState, tensors) for name in kept},
+        way,
+        {name: int(entry(tensors, f"model.{name}.losses")) for name in kept},
+    )
+
+
+def adapt_further(
+    model: WorldModel,
+    known: Adaptation,
+    data: Batch,
+    newest: int,
+    steps: int,
+    generator: torch.Generator,
+) -> Adaptation:
+    """Believe the way with the least error on what is new, then let the candidates learn it.
+
+    One that lost :data:`LIVES` times in a row is given up, so that in the end one fit is paid for.
+
+    Args:
+        model: the ensemble's functions.
+        known: candidates that have not learned from the last ``newest`` of ``data``.
+        data: all target transitions held, oldest first, at least two.
+        newest: how many of them are new; if all are, the last fifth is held back for the choice.
+        steps: of gradient, for each candidate.
+        generator: of minibatches.
     """
-    split = data.size - max(1, data.size // 5)
-    early, newest = data.take(torch.arange(split)), data.take(torch.arange(split, data.size))
-    tried = adapt_each(model, dict.fromkeys(ways(model), state), early, steps, generator)
-    best = choose(model, tried, newest)
-    return best, ways(model)[best](model, tried[best], data, steps, generator)
+    candidates = known.candidates
+    if newest >= data.size:
+        newest = max(1, data.size // 5)
+        early = data.take(torch.arange(data.size - newest))
+        candidates = adapt_each(model, candidates, early, steps, generator)
+    best, *others = rank(model, candidates, data.take(torch.arange(data.size - newest, data.size)))
+    losses = {best: 0, **{name: known.losses[name] + 1 for name in others}}
+    alive = {name: state for name, state in candidates.items() if losses[name] < LIVES}
+    return Adaptation(
+        adapt_each(model, alive, data, steps, generator),
+        best,
+        {name: losses[name] for name in alive},
+    )
 
 
 def _adapt(

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from offboard.adaptation import adapt_further, resumed, unadapted
 from offboard.mismatch import Mismatch, measure
 from offboard.replay import Batch, Replay, join
-from offboard.run_dir import entry, pack, unpack
+from offboard.run_dir import pack, unpack
 from offboard.sac import Sac, SacState
-from offboard.sampling import SamplingConfig, offline_fraction
+from offboard.sampling import SamplingConfig, beliefs, draw, effective_size, offline_fraction
 from offboard.switch import Course, SwitchConfig, decide
 from offboard.world_model import ModelState, WorldModel
 
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """Budgets per target transition, and what of the relabelled data is dropped.
+    """Budgets per target transition.
 
     ``course`` None lets the switch decide at the first adaptation.
     """
@@ -33,7 +35,6 @@ class FinetuneConfig:
     warmup_steps: int = 250
     adapt_every: int = 250
     adapt_steps: int = 300
-    drop_uncertain: float = 0.2
     capacity: int = 200_000
     course: Course | None = None
     sampling: SamplingConfig = SamplingConfig()  # noqa: RUF009
@@ -44,8 +45,9 @@ class FinetuneConfig:
 class Evidence:
     """What the learner knows about the target so far; one row of its log.
 
-    ``nmse`` is None until the adapted model was judged on target data, ``mismatch`` and ``course``
-    until the first adaptation.
+    ``relabelled`` is the effective number of prior transitions in use (Kish 1965, (Σw)² / Σw²).
+    ``nmse`` is None until the adapted model was judged on target data, ``mismatch``, ``course`` and
+    ``way``, which of the ways of adapting is believed, until the first adaptation.
     """
 
     online: int
@@ -55,6 +57,17 @@ class Evidence:
     updates: int
     mismatch: Mismatch | None = None
     course: Course | None = None
+    way: str | None = None
+
+
+class _Progress(NamedTuple):
+    """What a checkpoint says beside networks and models: scalars; NaN, or -1, is None."""
+
+    updates: Tensor
+    adapted_at: Tensor
+    nmse: Tensor
+    source_error: Tensor
+    course: Tensor
 
 
 class Learner:
@@ -87,18 +100,20 @@ class Learner:
         from_scratch: Sac | None = None,
     ) -> None:
         self.state = sac_state
-        self.model_state = model_state
         self.online = Replay(prior.obs.shape[1], prior.applied.shape[1], config.capacity)
         self._sac = sac
         self._from_scratch = from_scratch or sac
         self._model = model
         self._source_state = model_state
+        self._adaptation = unadapted(model, model_state)
         self._random_reward = random_reward
         self._seed = seed
         self._mismatch: Mismatch | None = None
         self._course = config.course
         self._prior = prior
         self._relabelled = prior
+        self._source_error = math.inf
+        self._doubt, self._moved = torch.zeros(2, prior.size)
         self._config = config
         self._generator = torch.Generator().manual_seed(seed)  # of SAC alone: what the model does
         self._model_generator = torch.Generator().manual_seed(
@@ -115,11 +130,17 @@ class Learner:
             self.online.added,
             self._nmse,
             self._fraction(),
-            self._relabelled.size,
+            effective_size(self._beliefs()),
             self._updates,
             self._mismatch,
             self._course,
+            self._adaptation.way if self._adapted_at else None,
         )
+
+    @property
+    def model_state(self) -> ModelState:
+        """The ensemble as adapted so far, in the way that is believed."""
+        return self._adaptation.state
 
     def observe(self, transitions: Batch) -> None:
         """Take new target transitions; the model is judged on them before it may learn them.
@@ -130,7 +151,8 @@ class Learner:
             return
         if transitions.size >= 2 and 0 < self._adapted_at <= self.online.added:
             fresh = self._model.nmse(self.model_state, transitions)
-            self._nmse = fresh if self._nmse is None else 0.8 * self._nmse + 0.2 * fresh
+            known = fresh if self._nmse is None or math.isnan(self._nmse) else self._nmse
+            self._nmse = 0.8 * known + 0.2 * fresh
         self.online.add(transitions)
 
     def warm_up(self) -> None:
@@ -141,23 +163,28 @@ class Learner:
 
     def tensors(self) -> dict[str, Tensor]:
         """A checkpoint of what was learned; the experience itself lies in the episode store."""
-        nmse = math.nan if self._nmse is None else self._nmse
-        course = -1 if self._course is None else list(Course).index(self._course)
-        counts = [self._updates, self._adapted_at, nmse, course]
+        progress = _Progress(
+            updates=torch.tensor(self._updates),
+            adapted_at=torch.tensor(self._adapted_at),
+            nmse=torch.tensor(math.nan if self._nmse is None else self._nmse, dtype=torch.float64),
+            source_error=torch.tensor(self._source_error, dtype=torch.float64),
+            course=torch.tensor(-1 if self._course is None else list(Course).index(self._course)),
+        )
         return {
             **pack("sac", self.state),
-            **pack("model", self.model_state),
-            "counts": torch.tensor(counts, dtype=torch.float64),
+            **pack("progress", progress),
+            **self._adaptation.tensors(),
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take up a checkpoint. Raises StoreError if it is not one."""
+        """Take up a checkpoint. Raises StoreError naming what it lacks."""
         self.state = unpack("sac", SacState, tensors)
-        self.model_state = unpack("model", ModelState, tensors)
-        updates, adapted_at, nmse, course = entry(tensors, "counts").tolist()
-        self._updates, self._adapted_at = int(updates), int(adapted_at)
-        self._nmse = None if math.isnan(nmse) else nmse
-        self._course = None if course < 0 else list(Course)[int(course)]
+        progress = unpack("progress", _Progress, tensors)
+        self._adaptation = resumed(self._model, tensors)
+        self._updates, self._adapted_at = int(progress.updates), int(progress.adapted_at)
+        self._nmse = None if progress.nmse.isnan() else float(progress.nmse)
+        self._source_error = float(progress.source_error)
+        self._course = None if progress.course < 0 else list(Course)[int(progress.course)]
         if self._course is Course.SCRATCH:
             self._sac = self._from_scratch
         self._relabel()
@@ -175,30 +202,39 @@ class Learner:
     def adapt(self) -> None:
         """Fine-tune the ensemble on target data, then relabel the prior with it."""
         target = self.online.all()
-        before = self.model_state
-        self.model_state = self._model.fit(
-            self._model.widen(self.model_state, target),
+        self._adaptation = adapt_further(
+            self._model,
+            self._adaptation,
             target,
-            self._config.adapt_steps,
-            self._model_generator,
+            newest=self.online.added - self._adapted_at,
+            steps=self._config.adapt_steps,
+            generator=self._model_generator,
         )
         self._adapted_at = self.online.added
+        self._source_error = float(self._model.squared_error(self._source_state, target).mean())
         if self._mismatch is None:
-            self._take_course(before, target)
+            self._take_course(target)
         self._relabel()
 
-    def _take_course(self, before: ModelState, target: Batch) -> None:
+    def _take_course(self, target: Batch) -> None:
         """Measure source against target and decide, once: support grows by itself with data.
 
-        ``before`` never saw the target, so all of it is held-out data for it.
+        The source model never saw the target, so all of it is held-out data for it. What is not a
+        number speaks for nothing old, and is measured again.
         """
-        self._mismatch = measure(
-            self._model, before, self.model_state, self._prior, target, self._model_generator
+        measured = measure(
+            self._model,
+            self._source_state,
+            self.model_state,
+            self._prior,
+            target,
+            self._model_generator,
         )
+        self._mismatch = measured if measured.finite else None
         if self._course is not None:
             return
         reward = float(target.reward.mean())
-        self._course = decide(self._mismatch, reward, self._random_reward, self._config.switch)
+        self._course = decide(measured, reward, self._random_reward, self._config.switch)
         if self._course is Course.SCRATCH:
             self._sac = self._from_scratch
             self.state = self._sac.initial(self._seed)
@@ -213,23 +249,28 @@ class Learner:
         """Make ``updates`` SAC steps on mixed minibatches."""
         size = self._sac.config.batch
         offline = round(size * self._fraction())
+        cumulative = self._beliefs().double().cumsum(0)
         for _ in range(updates):
-            batch = self._mixed(offline, size - offline)
+            batch = self._mixed(offline, size - offline, cumulative)
             self.state, _ = self._sac.update(self.state, batch, self._sac.noise(self._generator))
         self._updates += updates
 
     @torch.no_grad()
     def _relabel(self) -> None:
-        """The prior as the adapted model would have it happen, less its most uncertain part."""
-        relabelled, disagreement = self._model.relabel(self.model_state, self._prior)
-        limit = torch.quantile(disagreement, 1.0 - self._config.drop_uncertain)
-        self._relabelled = relabelled.take((disagreement <= limit).nonzero()[:, 0])
+        """The prior as the adapted model would have it happen, and how much of that is a guess."""
+        self._relabelled, self._doubt = self._model.relabel(self.model_state, self._prior)
+        self._moved = self._model.squared_error(self.model_state, self._prior)
 
-    def _mixed(self, offline: int, online: int) -> Batch:
+    def _beliefs(self) -> Tensor:
+        """(N,) weights of the prior; all are 1 before the first adaptation."""
+        error = math.inf if self._nmse is None else self._nmse
+        return beliefs(self._doubt, self._moved, error, self._source_error)
+
+    def _mixed(self, offline: int, online: int, cumulative: Tensor) -> Batch:
         fresh = self.online.sample(online, self._generator)
         if offline == 0:
             return fresh
-        index = torch.randint(self._relabelled.size, (offline,), generator=self._generator)
+        index = draw(cumulative, offline, self._generator)
         return join((self._relabelled.take(index), fresh))
 
     def _fraction(self) -> float:

@@ -1,8 +1,8 @@
-"""Offline data by penalised planning inside the source model."""
+"""Offline data by penalised planning: acted out inside the source model, or in a simulator."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from offboard.planner import Planner
 from offboard.replay import Batch
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import ModelState, Step, WorldModel
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,19 @@ class GenerateConfig:
     replay_starts: float = 0.5
 
 
+class Outcome(NamedTuple):
+    """What M actions came to: the actions as applied (M, A), and the step that followed."""
+
+    applied: Tensor
+    step: Step
+
+
+World = Callable[[Tensor, Tensor], Outcome]
+"""(observations (M, O), actions (M, A)) → what they come to, side by side."""
+
+
 class Trajectories(NamedTuple):
-    """M imagined trajectories of T steps: tensors (M, T, …) and the steps' uncertainty (M, T)."""
+    """M trajectories of T steps: tensors (M, T, …) and the steps' uncertainty (M, T)."""
 
     steps: Batch
     step_uncertainty: Tensor
@@ -69,7 +80,6 @@ def draw_starts(
     )
 
 
-@torch.no_grad()
 def generate(
     planner: Planner,
     model: WorldModel,
@@ -80,20 +90,40 @@ def generate(
     generator: torch.Generator,
     on_step: Callable[[int], None] = lambda _: None,
 ) -> Trajectories:
-    """Imagine trajectories from ``starts`` (M, O), replanning at every step.
+    """Imagine trajectories from ``starts`` (M, O), replanning at every step."""
+
+    def imagined(obs: Tensor, action: Tensor) -> Outcome:
+        return Outcome(action, model.imagine(state, obs, action, generator))
+
+    return act_out(
+        planner, imagined, starts, model.action_size, horizon, config, generator, on_step
+    )
+
+
+@torch.no_grad()
+def act_out(
+    planner: Planner,
+    world: World,
+    starts: Tensor,
+    A: int,
+    horizon: int,
+    config: GenerateConfig,
+    generator: torch.Generator,
+    on_step: Callable[[int], None] = lambda _: None,
+) -> Trajectories:
+    """Plan and step in ``world`` from ``starts`` (M, O), replanning at every step.
 
     A trajectory that terminates stays where it ended with reward 0, so that shapes stay (M, T, …).
     """
-    M, A = starts.shape[0], model.action_size
+    M = starts.shape[0]
     obs, plan, alive = starts, torch.zeros(M, horizon, A), torch.ones(M)
     boldness = torch.rand(M, 1, generator=generator) * config.explore_max
     steps, uncertainty = [], []
     for t in range(config.steps):
         action, plan = planner.plan(obs, plan)
         noise = torch.randn(M, A, generator=generator)
-        action = (action + boldness * noise).clamp(-1.0, 1.0)
-        step = model.imagine(state, obs, action, generator)
-        steps.append(Batch(obs, action, alive * step.reward, step.following, step.terminated))
+        applied, step = world(obs, (action + boldness * noise).clamp(-1.0, 1.0))
+        steps.append(Batch(obs, applied, alive * step.reward, step.following, step.terminated))
         uncertainty.append(step.uncertainty)
         alive = alive * (1.0 - step.terminated)
         obs = torch.where(alive[:, None] > 0.0, step.following, obs)
@@ -101,3 +131,12 @@ def generate(
         on_step(t + 1)
     stacked = Batch(*(torch.stack(column, 1) for column in zip(*steps, strict=True)))
     return Trajectories(stacked, torch.stack(uncertainty, 1))
+
+
+def together(parts: Sequence[Trajectories]) -> Trajectories:
+    """All trajectories of ``parts``, which are equally long."""
+    columns = zip(*(part.steps for part in parts), strict=True)
+    return Trajectories(
+        Batch(*(torch.cat(column) for column in columns)),
+        torch.cat([part.step_uncertainty for part in parts]),
+    )

@@ -7,8 +7,9 @@ lies where the target goes. Every figure needs transitions that neither model wa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
@@ -44,6 +45,11 @@ class Mismatch:
     support: float
     column_support: float
     overlap: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether every figure is a number."""
+        return all(math.isfinite(value) for value in astuple(self))
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ Where the source policy does worse than random actions did, nothing of it is wor
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -33,7 +34,7 @@ class SwitchConfig:
 def decide(
     mismatch: Mismatch, target_reward: float, random_reward: float, config: SwitchConfig
 ) -> Course:
-    """The course to take.
+    """The course to take: plain fine-tuning where a figure is not a number.
 
     Args:
         mismatch: of source and target.
@@ -43,5 +44,7 @@ def decide(
     """
     if target_reward < random_reward:
         return Course.SCRATCH
+    if not (mismatch.finite and math.isfinite(target_reward)):
+        return Course.FINETUNE
     near = mismatch.support >= config.support_min and mismatch.source_nmse < config.source_nmse_max
     return Course.RELABEL if near else Course.FINETUNE

@@ -10,6 +10,7 @@ it decays with the share that the source has in all data (Cal-QL's rule). Sizes 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -74,11 +75,28 @@ def deviation(model: WorldModel, state: ModelState, obs: Tensor, applied: Tensor
 
 
 def imagine_policy(
-    sac: Sac, start: SacState, bench: Bench, config: MopoConfig
+    sac: Sac,
+    start: SacState,
+    model: WorldModel,
+    model_state: ModelState,
+    real: Batch,
+    config: MopoConfig,
+    seed: int,
+    on_update: Callable[[int], None] = lambda _: None,
 ) -> tuple[SacState, Batch]:
-    """The policy learned in the model, and the transitions that the last rounds imagined."""
-    generator = torch.Generator().manual_seed(bench.seed)
-    real, model_state = bench.known_source().replay, bench.known_model()
+    """The policy learned in the model, and the transitions that the last rounds imagined.
+
+    Args:
+        sac: the algorithm.
+        start: where it begins.
+        model: the ensemble's functions.
+        model_state: the ensemble, fitted to ``real``.
+        real: transitions to branch off from; a few go into every minibatch.
+        config: rollouts and updates.
+        seed: of starts, rollouts, minibatches and noise.
+        on_update: called after every update with their number.
+    """
+    generator = torch.Generator().manual_seed(seed)
     rounds: deque[Batch] = deque(maxlen=config.rounds_kept)
     state, pool = start, real
     few = round(config.real_ratio * sac.config.batch)
@@ -86,13 +104,12 @@ def imagine_policy(
         if update % config.rollouts_every == 0:
             starts = _draw(real, config.rollouts, generator).obs
             actor = sac.actor_space.view(state.actor)
-            rounds.append(
-                penalised_rollouts(bench.model, model_state, actor, starts, config, generator)
-            )
+            rounds.append(penalised_rollouts(model, model_state, actor, starts, config, generator))
             pool = join(rounds)
         imagined = _draw(pool, sac.config.batch - few, generator)
         batch = join((_draw(real, few, generator), imagined))
         state, _ = sac.update(state, batch, sac.noise(generator))
+        on_update(update + 1)
     return state, pool
 
 
@@ -102,7 +119,9 @@ def make_mopo(bench: Bench, config: MopoConfig = MopoConfig()) -> MixedSac:
     sac = Sac(bench.O, bench.A, bench.discount, bench.sac)
     warm = config.warm_start
     start = sac.restart(source.actor, source.critic) if warm else sac.initial(bench.seed)
-    state, pool = imagine_policy(sac, start, bench, config)
+    state, pool = imagine_policy(
+        sac, start, bench.model, bench.known_model(), source.replay, config, bench.seed
+    )
     return MixedSac(
         sac,
         state,

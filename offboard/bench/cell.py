@@ -16,7 +16,9 @@ from offboard.bench.methods import Method, Terms, method_named
 from offboard.bench.pairs import Pair
 from offboard.bench.planning_agent import PlanningAgent
 from offboard.bench.source import NO_FILES, Prior, generated, source_of
+from offboard.bench.switching import OURS
 from offboard.bench.transfer_agent import TransferAgent
+from offboard.bench.twin import copied, twin_of
 from offboard.bench.world import Problem, open_world, problem_of
 from offboard.replay import Batch, empty
 from offboard.rollout import Env, Policy, mean_return, step_env
@@ -54,6 +56,8 @@ def run_cell(
     if run.result is not None:
         return run.result
     run.forget_metrics()
+    if twin := twin_of(cell.method, run.path):
+        return copied(twin, cell.method, run)
     reference, prior = reference_of(cell.pair, out), source_of(cell.pair, cell.seed, out)
     problem = problem_of(cell.pair.target, cell.pair.recipe.discount)
     judge = _Judge(cell, run, on_row)
@@ -68,7 +72,8 @@ def run_cell(
     if isinstance(agent, TransferAgent | PlanningAgent) and (mismatch := agent.evidence.mismatch):
         course = agent.evidence.course
         result["mismatch"], result["switch"] = asdict(mismatch), course.value if course else None
-        result["uncertainty"] = doubt(cell.pair, problem, prior, agent.model_state, cell.seed)
+    if cell.method == OURS and isinstance(agent, TransferAgent):
+        result["uncertainty"] = doubt(cell.pair, problem, prior, agent.model_state, cell.seed, out)
     return run.finish(result)
 
 
@@ -162,6 +167,7 @@ def _result(
         "threshold": reference.threshold,
         "expert_return": reference.expert_return,
         "random_return": reference.random_return,
+        "source_gain": reference.source_gain,
         "source_steps": prior.steps,
         "wall_s": round(wall_s, 1),
     }

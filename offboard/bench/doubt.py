@@ -6,20 +6,22 @@ states the policy alone would never show.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from offboard.bench.pairs import Pair
-from offboard.bench.source import Prior
+from offboard.bench.source import NO_FILES, Prior, SourceRecipe
 from offboard.bench.world import Problem, World, open_world
 from offboard.calibration import Bound, CalibrationConfig, bounds
 from offboard.replay import Batch, join
 from offboard.rollout import Env, Policy, actor_policy, step_env
+from offboard.run_dir import open_run
 from offboard.uncertainty import Quality, estimator, quality
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import ModelState
 
 CALIBRATION_EPISODES, FRESH_EPISODES = 120, 120
 EPISODE_STEPS = 150
@@ -29,8 +31,17 @@ SEED = 60_000
 ESTIMATOR = "total"
 
 
+@dataclass(frozen=True)
+class DoubtRecipe:
+    """Everything that decides what the source's model is worth at home."""
+
+    source: SourceRecipe
+    episodes: tuple[int, int] = (CALIBRATION_EPISODES, FRESH_EPISODES)
+    estimator: str = ESTIMATOR
+
+
 def doubt(
-    pair: Pair, problem: Problem, prior: Prior, adapted: ModelState, seed: int
+    pair: Pair, problem: Problem, prior: Prior, adapted: ModelState, seed: int, out: Path
 ) -> dict[str, Any]:
     """The ``uncertainty`` entry of a cell.
 
@@ -40,45 +51,61 @@ def doubt(
         prior: the source run, whose policy collects the episodes.
         adapted: the ensemble after the cell's target transitions.
         seed: of episodes and windows.
+        out: where the part that all pairs of a family share is kept, ``OUT/doubts/FAMILY/SEED``.
     """
+    directory = out / "doubts" / pair.family / str(seed)
+    run = open_run(directory, DoubtRecipe(SourceRecipe.of(pair, seed)), NO_FILES)
+    at_home = run.result or run.finish(_at_home(pair, problem, prior, seed))
+    return {**at_home, **_away(pair, problem, prior, adapted, seed)}
+
+
+def _at_home(pair: Pair, problem: Problem, prior: Prior, seed: int) -> dict[str, Any]:
+    """Of the source's model in the source: quality of its doubt, and calibrated bounds."""
     model = problem.world_model(pair.recipe.model)
     estimate = estimator(ESTIMATOR, model)
-    sac = problem.sac(pair.recipe.sac)
     generator = torch.Generator().manual_seed(seed)
-    policy = actor_policy(sac.actor_space, prior.sac.actor, generator)
-    count = CALIBRATION_EPISODES + FRESH_EPISODES
-    source = _episodes(pair.source, policy, count, seed)
-    target = _episodes(pair.target, policy, FRESH_EPISODES // 3, seed)
+    policy = _policy(pair, problem, prior, generator)
+    source = _episodes(pair.source, policy, CALIBRATION_EPISODES + FRESH_EPISODES, seed)
     calibration, fresh = source[:CALIBRATION_EPISODES], source[CALIBRATION_EPISODES:]
     claims = bounds(
         model, prior.model, estimate, calibration, fresh, HORIZONS, problem.discount,
         CalibrationConfig(), generator,
     )  # fmt: skip
-    at_source = quality(estimate, model, prior.model, join(fresh))
-    at_target = quality(estimate, model, adapted, join(target))
-    return {**_headline(at_source, at_target, claims), **_blind(model, prior, target)}
+    return _headline(quality(estimate, model, prior.model, join(fresh)), claims)
 
 
-def _headline(source: Quality, target: Quality, claims: list[Bound]) -> dict[str, Any]:
+def _away(
+    pair: Pair, problem: Problem, prior: Prior, adapted: ModelState, seed: int
+) -> dict[str, Any]:
+    """In the target: the adapted model, and the source's, whose doubt is blind there."""
+    model = problem.world_model(pair.recipe.model)
+    estimate = estimator(ESTIMATOR, model)
+    policy = _policy(pair, problem, prior, torch.Generator().manual_seed(seed))
+    target = join(_episodes(pair.target, policy, FRESH_EPISODES // 3, seed))
+    found = quality(estimate, model, adapted, target)
+    return {
+        "spearman_target": found.spearman,
+        "auc_target": found.auc,
+        "spearman_target_unadapted": quality(estimate, model, prior.model, target).spearman,
+    }
+
+
+def _policy(pair: Pair, problem: Problem, prior: Prior, generator: torch.Generator) -> Policy:
+    sac = problem.sac(pair.recipe.sac)
+    return actor_policy(sac.actor_space, prior.sac.actor, generator)
+
+
+def _headline(source: Quality, claims: list[Bound]) -> dict[str, Any]:
     claim = next(item for item in claims if item.horizon == HEADLINE_HORIZON)
     return {
         "spearman_source": source.spearman,
         "auc_source": source.auc,
-        "spearman_target": target.spearman,
-        "auc_target": target.auc,
         "coverage_stated": claim.stated,
         "coverage_measured": claim.coverage,
         "tightness": claim.tightness,
         "horizon": claim.horizon,
         "bounds": [asdict(item) for item in claims],
     }
-
-
-def _blind(model: WorldModel, prior: Prior, target: list[Batch]) -> dict[str, Any]:
-    """What the source's own doubt is worth in the target: it does not see a change of dynamics."""
-    estimate = estimator(ESTIMATOR, model)
-    unadapted = quality(estimate, model, prior.model, join(target))
-    return {"spearman_target_unadapted": unadapted.spearman}
 
 
 def _episodes(world: World, policy: Policy, count: int, seed: int) -> list[Batch]:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from offboard.bench.outcome import Curves, Grid
-from offboard.bench.score import band
+from offboard.bench.score import band, interquartile_mean
 from offboard.bench.switching import FINE_TUNED, OURS, SCRATCH
 
 Json = dict[str, Any]
@@ -47,7 +47,7 @@ def draw_curves(ax: Axes, pair: str, grid: Grid) -> None:
 
 
 def draw_sweep(ax: Axes, grid: Grid) -> None:
-    """Return at the end of the budget against the scale of the change."""
+    """Zero-shot return, and that at the end of the budget, against the scale of the change."""
     palette = colours([method for _, method in grid])
     for method in SWEPT:
         points = [
@@ -61,7 +61,14 @@ def draw_sweep(ax: Axes, grid: Grid) -> None:
                 gap, value, [value - low, high - value], fmt="o-", capsize=3,
                 color=palette[method], label=method,
             )  # fmt: skip
-    ax.set(xlabel="gap, as a multiple of the target's change", ylabel="final return")
+    zero_shot = [
+        (gap, float(interquartile_mean(grid[pair, OURS].returns[:, 0])))
+        for pair, gap in GAPS.items()
+        if (pair, OURS) in grid
+    ]
+    if zero_shot:
+        ax.plot(*zip(*zero_shot, strict=True), "k:", marker=".", label="zero-shot")
+    ax.set(xlabel="gap, as a multiple of the target's change", ylabel="return")
     _legend(ax)
 
 
@@ -100,9 +107,10 @@ def _draw_band(ax: Axes, curves: Curves, **style: Any) -> None:
 
 def _draw_levels(ax: Axes, curves: Curves) -> None:
     """The threshold and the expert, mean over the seeds of one method."""
-    for name, line in (("threshold", ":"), ("expert_return", "--")):
-        level = np.mean([getattr(result, name) for result in curves.results])
-        ax.axhline(float(level), color="k", linestyle=line, linewidth=0.8)
+    expert = float(np.mean([result.expert_return for result in curves.results]))
+    for level, line in ((curves.threshold, ":"), (expert, "--")):
+        if level is not None:
+            ax.axhline(level, color="k", linestyle=line, linewidth=0.8)
 
 
 def _final(curves: Curves) -> tuple[float, float, float]:

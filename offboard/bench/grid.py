@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,32 +13,21 @@ import torch
 
 from offboard.bench.cell import Cell, run_cell
 from offboard.bench.expert import EXPERT_SEED, reference_of
-from offboard.bench.pairs import PAIRS, Pair, pair_named
+from offboard.bench.pairs import Pair
 from offboard.bench.source import source_of
+from offboard.bench.switching import FORCED, OURS
 from protocol.errors import WombetError
 
 
 @dataclass(frozen=True)
-class Selection:
-    """A subset of the benchmark; empty means every default pair, or a pair's own methods."""
+class Job:
+    """A piece of work that may begin once those it ``needs`` are over."""
 
-    pairs: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
-    seeds: int | None = None
-    full: bool = False
-
-    def cells(self) -> list[Cell]:
-        """In an order that gives every pair some seeds before any gets all."""
-        chosen = [pair_named(name) for name in self.pairs] or [
-            pair for pair in PAIRS if pair.default or self.full
-        ]
-        ranked = [
-            (seed, Cell(pair, method, seed))
-            for pair in chosen
-            for seed in range(self.seeds or pair.seeds)
-            for method in self.methods or pair.methods
-        ]
-        return [cell for _, cell in sorted(ranked, key=lambda item: item[0])]
+    name: str
+    work: Callable[..., object]
+    subject: tuple[Any, ...]
+    needs: frozenset[str] = frozenset()
+    is_cell: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,57 +40,73 @@ class Done:
 
 
 def run_grid(cells: list[Cell], out: Path, processes: int) -> Iterator[Done]:
-    """Sources, then experts, then cells, each on its own process; yields as they finish.
+    """Sources, experts and cells, each on its own process; yields as they finish.
 
-    A cell that fails is reported and does not stop the others.
+    A piece of work that fails is reported and does not stop the others.
     """
-    sources = {(cell.pair.family, cell.seed): cell.pair for cell in cells}
-    experts = {cell.pair.name: cell.pair for cell in cells}
-    for pair in experts.values():
-        if pair.expert_from == "source":
-            sources.setdefault((pair.family, EXPERT_SEED), pair)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        yield from _drain(
-            (f"source {family} {seed}", pool.submit(_source, pair, seed, out))
-            for (family, seed), pair in sources.items()
-        )
-        yield from _drain(
-            (f"expert {name}", pool.submit(_expert, pair, out)) for name, pair in experts.items()
-        )
-        yield from _drain(
-            (
-                (f"{cell.pair.name} {cell.method} {cell.seed}", pool.submit(_cell, cell, out))
-                for cell in cells
-            ),
-            are_cells=True,
-        )
+        waiting, over = jobs(cells), set[str]()
+        running: dict[Future[str | None], Job] = {}
+        while waiting or running:
+            for job in ready(waiting, over)[: processes - len(running)]:
+                waiting.remove(job)
+                running[pool.submit(_reported, job.work, (*job.subject, out))] = job
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
+                over.add(job.name)
+                yield Done(job.name, job.is_cell, future.result())
 
 
-def _drain(work: Iterable[tuple[str, Any]], are_cells: bool = False) -> Iterator[Done]:
-    named = {future: what for what, future in work}
-    for future in as_completed(named):
-        yield Done(named[future], are_cells, future.result())
+def jobs(cells: list[Cell]) -> list[Job]:
+    """Everything that ``cells`` need, then they, in the order in which to begin.
+
+    Sources that take longest come first; a cell that may turn out to be ours under another name
+    waits for ours.
+    """
+    pairs = {cell.pair.name: cell.pair for cell in cells}
+    wanted = {_source_name(pair, EXPERT_SEED): (pair, EXPERT_SEED) for pair in pairs.values()}
+    wanted |= {_source_name(cell.pair, cell.seed): (cell.pair, cell.seed) for cell in cells}
+    sources = [Job(name, source_of, subject) for name, subject in wanted.items()]
+    sources.sort(key=lambda job: -job.subject[0].recipe.source.env_steps)
+    experts = [
+        Job(_expert_name(pair), reference_of, (pair,), frozenset({_source_name(pair, EXPERT_SEED)}))
+        for pair in pairs.values()
+    ]
+    names = {_cell_name(cell) for cell in cells}
+    return [*sources, *experts, *(_cell_job(cell, names) for cell in cells)]
 
 
-def _source(pair: Pair, seed: int, out: Path) -> str | None:
-    return _reported(lambda: source_of(pair, seed, out))
+def ready(waiting: list[Job], over: set[str]) -> list[Job]:
+    """Those that may begin, in order."""
+    return [job for job in waiting if job.needs <= over]
 
 
-def _expert(pair: Pair, out: Path) -> str | None:
-    return _reported(lambda: reference_of(pair, out))
+def _cell_job(cell: Cell, names: set[str]) -> Job:
+    needs = {_source_name(cell.pair, cell.seed), _expert_name(cell.pair)}
+    if cell.method == FORCED:
+        needs |= {_cell_name(Cell(cell.pair, OURS, cell.seed))} & names
+    return Job(_cell_name(cell), run_cell, (cell,), frozenset(needs), is_cell=True)
 
 
-def _cell(cell: Cell, out: Path) -> str | None:
-    return _reported(lambda: run_cell(cell, out))
+def _source_name(pair: Pair, seed: int) -> str:
+    return f"source {pair.family} {seed}"
 
 
-def _reported(work: Any) -> str | None:
+def _expert_name(pair: Pair) -> str:
+    return f"expert {pair.name}"
+
+
+def _cell_name(cell: Cell) -> str:
+    return f"{cell.pair.name} {cell.method} {cell.seed}"
+
+
+def _reported(work: Callable[..., object], arguments: tuple[Any, ...]) -> str | None:
     """Errors cross processes as text: an exception may not be made again on the other side."""
     try:
-        work()
+        work(*arguments)
     except WombetError as error:
         return str(error)
     return None

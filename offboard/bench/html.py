@@ -94,7 +94,9 @@ def drawings(scores: Json, grid: Grid) -> dict[str, Drawing]:
         for pair in pairs
     }
     if len(GAPS.keys() & set(pairs)) > 1:
-        chosen["Return against gap"] = partial(draw_sweep, grid=grid)
+        chosen["Return against gap: zero-shot, and at the end of the budget"] = partial(
+            draw_sweep, grid=grid
+        )
     if scores["versus_ft"]:
         chosen["Ours against fine-tuning"] = partial(draw_versus, versus_ft=scores["versus_ft"])
     for key in scores["gate"]["spearman"]:
@@ -127,7 +129,7 @@ def _pairs(scores: Json) -> Iterable[str]:
     for pair in sorted({one["pair"] for one in scores["cells"]}):
         cells = [one for one in scores["cells"] if one["pair"] == pair]
         yield f"<h2>{html.escape(pair)}</h2>"
-        yield f"<p>Threshold {cell(cells[0]['threshold'])}, "
+        yield f"<p>Threshold {_figure(cells[0]['threshold'])}, "
         yield f"expert {cell(cells[0]['expert_return'])}.</p>"
         yield _table(columns, [_cell_row(one) for one in cells])
 

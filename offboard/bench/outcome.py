@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,8 +27,10 @@ Switch = Literal["relabel", "ft", "scratch"]
 class Result(msgspec.Struct, frozen=True):
     """``result.json`` of a cell. Returns are undiscounted sums of rewards over an episode.
 
-    ``threshold`` is 80 % of the way from ``random_return`` to ``expert_return``; ``mismatch`` is
-    what the run measured of source against target; ``switch`` is what it did about it.
+    ``threshold`` is 80 % of the way from ``random_return`` to ``expert_return``, None where no
+    expert could be trained; ``source_gain`` is what the source's expert earns above random actions
+    at home; ``mismatch`` is what the run measured of source against target; ``switch`` is what it
+    did about it.
     """
 
     pair: str
@@ -35,22 +38,30 @@ class Result(msgspec.Struct, frozen=True):
     seed: int
     budget_steps: int
     zero_shot: float
-    threshold: float
+    threshold: float | None
     expert_return: float
     source_steps: int
     wall_s: float
     random_return: float = 0.0
+    source_gain: float = 0.0
     mismatch: dict[str, Any] | None = None
     switch: Switch | None = None
     uncertainty: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.expert_return <= self.random_return:
+        if self.span <= 0.0:
             raise ValueError("expert_return is not above random_return")
 
+    @property
+    def span(self) -> float:
+        """From random to the target's expert; ``source_gain`` where there is no such expert."""
+        if self.threshold is None:
+            return self.source_gain
+        return self.expert_return - self.random_return
+
     def scaled(self, returns: Array) -> Array:
-        """0 at the random policy, 1 at the target's expert."""
-        return (returns - self.random_return) / (self.expert_return - self.random_return)
+        """0 at the random policy, 1 at the end of :attr:`span`."""
+        return (returns - self.random_return) / self.span
 
 
 class Evaluation(msgspec.Struct, frozen=True):
@@ -93,15 +104,23 @@ class Curves:
 
     @property
     def scaled_auc(self) -> Array:
-        """The same with 0 at the random policy and 1 at the expert (S,)."""
+        """The same with 0 at the random policy and 1 at the end of its ``span`` (S,)."""
         pairs = zip(self.results, self.auc, strict=True)
         return np.array([result.scaled(auc) for result, auc in pairs])
 
     @property
     def steps_to_threshold(self) -> Array:
         """Target steps until the threshold, infinity where it is not reached (S,)."""
-        thresholds = np.array([result.threshold for result in self.results])
+        thresholds = np.array(
+            [math.inf if r.threshold is None else r.threshold for r in self.results]
+        )
         return steps_to_threshold(self.steps, self.returns, thresholds)
+
+    @property
+    def threshold(self) -> float | None:
+        """Mean over the seeds, None if the target is not reachable."""
+        levels = [r.threshold for r in self.results if r.threshold is not None]
+        return float(np.mean(levels)) if levels else None
 
     @property
     def steps_iqm(self) -> float:

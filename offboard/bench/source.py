@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from offboard.baselines.episodes import returns_to_go
 from offboard.bench.agent import SourceData
-from offboard.bench.pairs import Pair, Recipe
+from offboard.bench.pairs import Pair
 from offboard.bench.world import Problem, World, open_world, problem_of
 from offboard.filter import FilterConfig, keep_mask, kept_transitions
 from offboard.generate import GenerateConfig, generate
@@ -20,9 +20,9 @@ from offboard.planner import PlanConfig, Planner
 from offboard.replay import Batch, Replay
 from offboard.rollout import actor_policy, mean_return
 from offboard.run_dir import RunDir, open_run, pack, unpack
-from offboard.sac import SacState
-from offboard.train_online import fresh_start, train_online
-from offboard.world_model import ModelState
+from offboard.sac import SacConfig, SacState
+from offboard.train_online import OnlineConfig, fresh_start, train_online
+from offboard.world_model import ModelConfig, ModelState
 
 JUDGE_SEED = 50_000
 NO_FILES = "worlds are code"
@@ -30,11 +30,25 @@ NO_FILES = "worlds are code"
 
 @dataclass(frozen=True)
 class SourceRecipe:
-    """Everything that decides a source run."""
+    """Everything that decides a source run; pairs of a family share it whatever their budgets."""
 
     world: World
-    recipe: Recipe
+    discount: float
+    sac: SacConfig
+    source: OnlineConfig
+    model: ModelConfig
+    model_steps: int
+    judge_episodes: int
     seed: int
+
+    @staticmethod
+    def of(pair: Pair, seed: int) -> SourceRecipe:
+        """What of a pair's recipe concerns its source."""
+        recipe = pair.recipe
+        return SourceRecipe(
+            pair.source, recipe.discount, recipe.sac, recipe.source, recipe.model,
+            recipe.model_steps, recipe.judge_episodes, seed,
+        )  # fmt: skip
 
 
 class Prior(NamedTuple):
@@ -60,12 +74,8 @@ def source_of(pair: Pair, seed: int, out: Path) -> Prior:
     Raises:
         StoreError: the directory holds another run.
     """
-    recipe = pair.recipe
-    run = open_run(
-        out / "sources" / pair.family / str(seed),
-        SourceRecipe(pair.source, recipe, seed),
-        NO_FILES,
-    )
+    directory = out / "sources" / pair.family / str(seed)
+    run = open_run(directory, SourceRecipe.of(pair, seed), NO_FILES)
     if run.result is None:
         _learn(pair, seed, run)
     tensors, result = run.load("source"), run.result or {}
@@ -143,8 +153,3 @@ def _learn(pair: Pair, seed: int, run: RunDir) -> None:
     )
     env.close()
     judge_env.close()
-
-
-def recipe_json(pair: Pair) -> dict[str, object]:
-    """The recipe as it is written beside results."""
-    return asdict(pair.recipe)

@@ -48,6 +48,8 @@ class TransferAgent:
         self._waiting: list[Batch] = []
         self._starts: list[Tensor] = []
         self._kept = [_Kept(learner.state.actor)]
+        self._basis: tuple[object, object] = (None, None)
+        self._known: list[tuple[Tensor, float]] = []
         self._total, self._begins = 0.0, True
 
     @property
@@ -77,7 +79,7 @@ class TransferAgent:
         if self._learner.due_for_adaptation:
             self._learner.adapt()
         self._learner.train(max(0, self._learner.updates_owed))
-        if self._learner.evidence.course is not Course.RELABEL:
+        if self._learner.evidence.course in (Course.FINETUNE, Course.SCRATCH):
             self._kept = [_Kept(self._learner.state.actor)]
         elif over:
             self._keep()
@@ -103,10 +105,24 @@ class TransferAgent:
         return max([_Kept(self._learner.state.actor), *self._kept], key=self._worth).actor
 
     def _worth(self, kept: _Kept) -> float:
-        named = self._sac.actor_space.view(kept.actor)
+        expected = self._expected(kept.actor)
+        return min(expected, mean(kept.returns)) if kept.returns else expected
+
+    def _expected(self, actor: Tensor) -> float:
+        """What the model expects of ``actor``; asked again only of a new model or start."""
+        basis = (self.model_state, self._starts)
+        if any(new is not old for new, old in zip(basis, self._basis, strict=True)):
+            self._basis, self._known = basis, []
+        for known, value in self._known:
+            if known is actor:
+                return value
+        self._known.append((actor, self._imagined(actor)))
+        return self._known[-1][1]
+
+    def _imagined(self, actor: Tensor) -> float:
+        named = self._sac.actor_space.view(actor)
         quiet = torch.zeros(len(self._starts), self._sac.action_size)
-        expected = imagined_return(
+        return imagined_return(
             self._model, self.model_state, lambda obs: act(named, obs, quiet),
             torch.stack(self._starts), LOOK_AHEAD,
         )  # fmt: skip
-        return min(expected, mean(kept.returns)) if kept.returns else expected

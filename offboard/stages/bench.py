@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from offboard.bench.grid import Done, Selection, run_grid
+from offboard.bench.grid import Done, run_grid
 from offboard.bench.html import write_report
+from offboard.bench.plan import Selection
 from offboard.bench.speed import measure_speed
 from offboard.durable_file import write_durably
 from offboard.progress import bar

@@ -1,33 +1,52 @@
-"""``wombet-offboard generate``: imagine offline data in the source model and filter it."""
+"""``wombet-offboard generate``: plan in the source model, act there or in a simulator, filter."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from offboard.calibration import Bound
 from offboard.filter import FilterConfig, Selection, kept_transitions, select
-from offboard.generate import GenerateConfig, Trajectories, draw_starts, generate
+from offboard.generate import (
+    GenerateConfig,
+    Trajectories,
+    act_out,
+    draw_starts,
+    generate,
+    together,
+)
+from offboard.penalty import PenaltyConfig, calibrate
 from offboard.planner import PlanConfig, Planner
 from offboard.progress import bar
 from offboard.replay import Batch
+from offboard.rollout import Env, actor_policy, make_env
 from offboard.run_dir import existing_run, open_run, pack, unpack
-from offboard.sac import SacConfig
+from offboard.sac import Sac, SacConfig
+from offboard.simulators import Simulators
 from offboard.stages.source import UNCERTAINTY, Source, load_source
 from offboard.task_setup import TaskSetup, load_task
 from offboard.uncertainty import estimator
 from offboard.world_model import ModelConfig
+from protocol.errors import ConfigError
+
+EXECUTED_SEED = 120_000
+CALIBRATION_SEED = 130_000
 
 
 @dataclass(frozen=True)
 class OfflineConfig:
-    """Planner, generation and filter.
+    """Planner, penalty, generation and filter.
 
     ``uncertainty`` is what is penalised and filtered: in the source ``total`` orders true errors
     better than disagreement does, which is blind to what all members get wrong alike.
+    ``executed`` is the share of trajectories acted out in the simulator the source was learned in;
+    the others are imagined. ``penalty`` replaces ``plan.penalty`` where its bound holds.
     """
 
     robot: Path
@@ -35,7 +54,9 @@ class OfflineConfig:
     source: Path
     seed: int = 0
     uncertainty: str = UNCERTAINTY
+    executed: float = 0.25
     plan: PlanConfig = field(default_factory=PlanConfig)
+    penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
 
@@ -45,17 +66,24 @@ def run_generate(config: OfflineConfig, out: Path) -> dict[str, Any]:
 
     Raises:
         StoreError: ``out`` holds another run, or the source stage is not finished.
+        ConfigError: the source's simulator cannot be opened.
     """
     setup = load_task(config.robot, config.task)
     source = load_source(config.source, setup)
     run = open_run(out, config, setup.files_sha256)
     if run.result is not None:
         return run.result
-    made, limit = _generate(config, setup, source)
-    chosen = select(made, limit, config.filter)
+    stage = _Stage(config, setup, source)
+    bound = stage.bound()
+    penalty = config.plan.penalty if bound is None or bound.penalty is None else bound.penalty
+    made = stage.trajectories(penalty)
+    chosen = _chosen(made, penalty, stage.limit(), config.filter)
     run.save("kept", pack("kept", kept_transitions(made, chosen.steps)))
     run.save("plane", _plane(chosen))
-    return run.finish(_summary(made, chosen))
+    summary = _summary(made, chosen, round(config.executed * config.generate.trajectories))
+    return run.finish(
+        {**summary, "penalty": penalty, "bound": None if bound is None else asdict(bound)}
+    )
 
 
 def load_kept(path: Path) -> Batch:
@@ -63,32 +91,108 @@ def load_kept(path: Path) -> Batch:
     return unpack("kept", Batch, existing_run(path).load("kept"))
 
 
-def _generate(
-    config: OfflineConfig, setup: TaskSetup, source: Source
-) -> tuple[Trajectories, float]:
-    """The trajectories, and the uncertainty that no step of them should pass."""
-    sac = setup.sac(SacConfig(**source.config["sac"]))
-    sizes = {**source.config["model"], "uncertainty": config.uncertainty}
-    model = setup.world_model(ModelConfig(**sizes))
-    generator = torch.Generator().manual_seed(config.seed)
-    planner = Planner(
-        model,
-        source.model,
-        sac.actor_space.view(source.sac.actor),
-        sac.critic_space.view(source.sac.critic),
-        config.plan,
-        setup.discount,
-        generator,
-    )
-    starts = draw_starts(source.starts, source.replay.obs, config.generate, generator)
-    with bar("generate", config.generate.steps) as progress:
-        made = generate(
-            planner, model, source.model, starts, config.plan.horizon,
-            config.generate, generator, lambda step: progress(step, ""),
-        )  # fmt: skip
-    estimate = estimator(config.uncertainty, model)
-    real = estimate(source.model, source.replay.obs, source.replay.applied)
-    return made, float(torch.quantile(real, config.filter.step_quantile))
+class _Stage:
+    """The source's model, policy and simulator, and what is made with them."""
+
+    def __init__(self, config: OfflineConfig, setup: TaskSetup, source: Source) -> None:
+        sizes = {**source.config["model"], "uncertainty": config.uncertainty}
+        self._config = config
+        self._setup = setup
+        self._source = source
+        self._sac: Sac = setup.sac(SacConfig(**source.config["sac"]))
+        self._model = setup.world_model(ModelConfig(**sizes))
+        self._estimate = estimator(config.uncertainty, self._model)
+        self._generator = torch.Generator().manual_seed(config.seed)
+
+    def bound(self) -> Bound | None:
+        """What fresh episodes of the source say about λ; None if none were asked for."""
+        if self._config.penalty.episodes == 0:
+            return None
+        with self._opened(1) as (env,):
+            return calibrate(
+                env,
+                actor_policy(self._sac.actor_space, self._source.sac.actor),
+                self._model,
+                self._source.model,
+                self._estimate,
+                self._config.plan.horizon,
+                self._setup.discount,
+                self._config.penalty,
+                CALIBRATION_SEED + self._config.seed,
+            )
+
+    def trajectories(self, penalty: float) -> Trajectories:
+        """The imagined ones, then the executed ones."""
+        config, source = self._config, self._source
+        executed = round(config.executed * config.generate.trajectories)
+        planner = Planner(
+            self._model,
+            source.model,
+            self._sac.actor_space.view(source.sac.actor),
+            self._sac.critic_space.view(source.sac.critic),
+            replace(config.plan, penalty=penalty),
+            self._setup.discount,
+            self._generator,
+        )
+        kinds = (
+            (self._imagine, config.generate.trajectories - executed),
+            (self._execute, executed),
+        )
+        return together([make(planner, count) for make, count in kinds if count])
+
+    def limit(self) -> float:
+        """The uncertainty that no step should pass."""
+        replay = self._source.replay
+        real = self._estimate(self._source.model, replay.obs, replay.applied)
+        return float(torch.quantile(real, self._config.filter.step_quantile))
+
+    def _imagine(self, planner: Planner, count: int) -> Trajectories:
+        source, H = self._source, self._config.plan.horizon
+        config = replace(self._config.generate, trajectories=count)
+        starts = draw_starts(source.starts, source.replay.obs, config, self._generator)
+        with bar("imagine", config.steps) as progress:
+            return generate(
+                planner, self._model, source.model, starts, H, config, self._generator,
+                lambda step: progress(step, ""),
+            )  # fmt: skip
+
+    def _execute(self, planner: Planner, count: int) -> Trajectories:
+        config, H = self._config.generate, self._config.plan.horizon
+        with self._opened(count) as envs, bar("execute", config.steps) as progress:
+            world = Simulators(envs, self._estimate, self._source.model)
+            starts = world.reset(EXECUTED_SEED + self._config.seed)
+            return act_out(
+                planner, world.step, starts, self._model.action_size, H, config, self._generator,
+                lambda step: progress(step, ""),
+            )  # fmt: skip
+
+    @contextlib.contextmanager
+    def _opened(self, count: int) -> Iterator[list[Env]]:
+        """``count`` of the simulators that the source was learned in."""
+        named = self._source.config
+        if "body" not in named:
+            raise ConfigError(
+                f"{self._config.source} was learned from logs and has no simulator; "
+                "give --executed 0 --penalty.episodes 0"
+            )
+        with contextlib.ExitStack() as stack:
+            yield [
+                stack.enter_context(
+                    contextlib.closing(
+                        make_env(self._config.robot, named["task"], named["body"], named["env_id"])
+                    )
+                )
+                for _ in range(count)
+            ]
+
+
+def _chosen(made: Trajectories, penalty: float, limit: float, config: FilterConfig) -> Selection:
+    """What the filter makes of rewards less λ u each, as the planner saw them; returns in full."""
+    certain = made.steps.reward - penalty * made.step_uncertainty
+    penalised = made._replace(steps=made.steps._replace(reward=certain))
+    chosen = select(penalised, limit, config)
+    full = chosen.returns + penalty * chosen.uncertainty * made.live.sum(1)
+    return chosen._replace(returns=full)
 
 
 def _plane(chosen: Selection) -> dict[str, Tensor]:
@@ -100,11 +204,14 @@ def _plane(chosen: Selection) -> dict[str, Tensor]:
     }
 
 
-def _summary(made: Trajectories, chosen: Selection) -> dict[str, Any]:
+def _summary(made: Trajectories, chosen: Selection, executed: int) -> dict[str, Any]:
     keep = chosen.keep
+    imagined = keep.shape[0] - executed
     return {
         "trajectories": keep.shape[0],
+        "executed": executed,
         "kept": int(keep.sum()),
+        "kept_executed": int(keep[imagined:].sum()),
         "return_mean_all": float(chosen.returns.mean()),
         "return_mean_kept": float(chosen.returns[keep].mean()),
         "uncertainty_mean_all": float(chosen.uncertainty.mean()),

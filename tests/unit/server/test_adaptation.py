@@ -9,17 +9,20 @@ import torch
 from made_learning import JUDGE, LAYOUT, SMALL_MODEL, linear_transitions
 
 from offboard.adaptation import (
-    adapt_best,
+    Adaptation,
     adapt_each,
+    adapt_further,
     adapt_last_layers,
     adapt_residual,
     adapt_whole,
-    choose,
+    rank,
+    resumed,
+    unadapted,
     ways,
 )
 from offboard.replay import Batch
 from offboard.world_model import ModelState, WorldModel
-from protocol.errors import ConfigError
+from protocol.errors import ConfigError, StoreError
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -115,8 +118,13 @@ def test_adapting_lets_the_model_reach_as_far_as_the_data_do(model, source) -> N
 
 def test_the_least_error_on_new_data_wins(model: WorldModel, source: ModelState) -> None:
     good = adapt_whole(model, source, TARGET, STEPS, generator())
-    assert choose(model, {"old": source, "new": good}, UNSEEN) == "new"
-    assert choose(model, {"new": good, "old": source}, SOURCE) == "old"
+    assert rank(model, {"old": source, "new": good}, UNSEEN) == ["new", "old"]
+    assert rank(model, {"new": good, "old": source}, SOURCE) == ["old", "new"]
+
+
+def test_a_candidate_that_diverged_never_wins(model: WorldModel, source: ModelState) -> None:
+    broken = source._replace(weights=torch.full_like(source.weights, torch.nan))
+    assert rank(model, {"broken": broken, "source": source}, TARGET) == ["source", "broken"]
 
 
 def test_candidates_go_further_each_in_its_own_way(model, source) -> None:
@@ -127,24 +135,90 @@ def test_candidates_go_further_each_in_its_own_way(model, source) -> None:
         assert moved(model, once[name], twice[name]) == MOVED[adapt]
 
 
-def test_the_best_way_is_chosen_on_the_newest_data_and_then_learns_them(model, source) -> None:
-    trained_on: list[Batch] = []
-    judged_on: list[Batch] = []
+class Watched:
+    """A model that notes what it is trained on and judged on."""
 
-    class Watched:
-        config, mask, widen = model.config, model.mask, model.widen
+    def __init__(self, model: WorldModel) -> None:
+        self.config, self.mask, self.widen = model.config, model.mask, model.widen
+        self.trained_on: list[Batch] = []
+        self.judged_on: list[Batch] = []
+        self._model = model
 
-        def fit(self, state, data, steps, generator, trained):
-            trained_on.append(data)
-            return model.fit(state, data, steps, generator, trained=trained)
+    def fit(self, state, data, steps, generator, trained):
+        self.trained_on.append(data)
+        return self._model.fit(state, data, steps, generator, trained=trained)
 
-        def nmse(self, state, data):
-            judged_on.append(data)
-            return model.nmse(state, data)
+    def nmse(self, state, data):
+        self.judged_on.append(data)
+        return self._model.nmse(state, data)
 
-    name, after = adapt_best(Watched(), source, TARGET, 50, generator())
-    assert name in ways(model)
-    assert [data.size for data in trained_on] == [400, 400, 400, 500]
-    assert all(torch.equal(data.obs, TARGET.obs[400:]) for data in judged_on)
-    assert len(judged_on) == 3
-    assert model.nmse(after, UNSEEN) < model.nmse(source, UNSEEN)
+
+def rivals(whole: ModelState, residual: ModelState, *losses: int) -> Adaptation:
+    """Two candidates; the whole network is believed so far."""
+    names = ("whole", "residual")
+    return Adaptation(
+        dict(zip(names, (whole, residual), strict=True)),
+        "whole",
+        dict(zip(names, losses or (0, 0), strict=True)),
+    )
+
+
+def test_the_first_choice_is_made_on_a_fifth_that_was_held_back(model, source) -> None:
+    watched = Watched(model)
+    first = adapt_further(watched, unadapted(model, source), TARGET, 500, 50, generator())
+    assert [data.size for data in watched.trained_on] == [400, 400, 400, 500, 500, 500]
+    assert len(watched.judged_on) == 3
+    assert all(torch.equal(data.obs, TARGET.obs[400:]) for data in watched.judged_on)
+    assert sorted(first.losses.values()) == [0, 1, 1]
+    assert first.losses[first.way] == 0
+    assert model.nmse(first.state, UNSEEN) < model.nmse(source, UNSEEN)
+
+
+def test_later_choices_are_made_on_what_is_new_before_it_is_learned(model, source) -> None:
+    watched = Watched(model)
+    adapt_further(watched, rivals(source, source), TARGET, 120, 10, generator())
+    assert [data.size for data in watched.trained_on] == [500, 500]
+    assert all(torch.equal(data.obs, TARGET.obs[380:]) for data in watched.judged_on)
+
+
+@pytest.mark.parametrize("better", ["whole", "residual"])
+def test_the_way_believed_is_the_one_that_predicted_best(model, source, better: str) -> None:
+    learned = adapt_residual(model, source, TARGET, STEPS, generator())
+    known = rivals(*((learned, source) if better == "whole" else (source, learned)))
+    assert adapt_further(model, known, UNSEEN, 100, 1, generator()).way == better
+
+
+def test_who_loses_twice_in_a_row_is_given_up(model, source) -> None:
+    learned = adapt_residual(model, source, TARGET, STEPS, generator())
+    once = adapt_further(model, rivals(source, learned), UNSEEN, 100, 1, generator())
+    assert once.losses == {"whole": 1, "residual": 0}
+    twice = adapt_further(model, rivals(source, learned, 1, 0), UNSEEN, 100, 1, generator())
+    assert twice.candidates.keys() == twice.losses.keys() == {"residual"}
+
+
+def test_a_win_makes_an_earlier_loss_forgotten(model, source) -> None:
+    learned = adapt_residual(model, source, TARGET, STEPS, generator())
+    after = adapt_further(model, rivals(source, learned, 0, 1), UNSEEN, 100, 1, generator())
+    assert after.losses == {"whole": 1, "residual": 0}
+
+
+@pytest.mark.parametrize("way", ["whole", "residual"])
+def test_an_adaptation_survives_a_restart(model, source, way: str) -> None:
+    known = rivals(source, adapt_residual(model, source, TARGET, 5, generator()), 0, 1)
+    known = known._replace(way=way)
+    again = resumed(model, known.tensors())
+    assert (again.way, again.losses) == (way, known.losses)
+    assert again.candidates.keys() == known.candidates.keys()
+    for name, state in known.candidates.items():
+        for ours, theirs in zip(again.candidates[name], state, strict=True):
+            assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "lost", ["model.way", "model.whole.weights", "model.whole.losses", "model.residual.low"]
+)
+def test_a_checkpoint_that_lacks_something_is_refused_by_name(model, source, lost: str) -> None:
+    tensors = rivals(source, source).tensors()
+    del tensors[lost]
+    with pytest.raises(StoreError, match=lost):
+        resumed(model, tensors)

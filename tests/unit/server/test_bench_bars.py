@@ -9,6 +9,8 @@ from made_cells import write_cell, write_method
 
 from offboard.bench.transfer import write_transfer
 
+UNREACHABLE = {"threshold": None, "expert_return": 1.0, "source_gain": 100.0}
+
 
 def curve(arrival: int) -> list[float]:
     """Crosses the threshold at the ``arrival``-th thousand steps; 5 is never."""
@@ -52,16 +54,43 @@ def test_the_hopeless_pair_asks_for_letting_go_instead(tmp_path: Path) -> None:
     learned(tmp_path, "cheetah_inverted", {"ours": 2, "scratch": 2, "ft": 4})
     found = bars(tmp_path)
     assert found["steps_against_sac"]["met"] is None
-    assert found["letting_go"] == {
-        "wanted": "≤ 1.1",
-        "figure": {"cheetah_inverted": 1.0},
-        "met": True,
-    }
+    assert found["letting_go"]["figure"]["cheetah_inverted"]["steps"] == 1.0
+    assert found["letting_go"]["met"] is True
 
 
 def test_letting_go_is_held_against_the_better_of_the_two(tmp_path: Path) -> None:
     learned(tmp_path, "furuta_gap_4", {"ours": 4, "scratch": 4, "ft": 2})
-    assert bars(tmp_path)["letting_go"]["figure"] == {"furuta_gap_4": 2.0}
+    found = bars(tmp_path)["letting_go"]
+    assert found["figure"]["furuta_gap_4"]["steps"] == 2.0
+    assert found["met"] is False
+
+
+@pytest.mark.parametrize(("level", "met"), [(20.0, True), (19.2, True), (18.8, False)])
+def test_where_nobody_arrives_letting_go_is_judged_by_area(
+    tmp_path: Path, level: float, met: bool
+) -> None:
+    for method, height in (("ours", level), ("ft", 20.0), ("scratch", 5.0)):
+        write_cell(tmp_path, "furuta_gap_4", method, 0, [height] * 5, **UNREACHABLE)
+    found = bars(tmp_path)["letting_go"]
+    assert found["figure"]["furuta_gap_4"]["steps"] is None
+    assert found["figure"]["furuta_gap_4"]["area"] == pytest.approx(level / 20.0)
+    assert found["met"] is met
+    assert "area" in found["wanted"]
+
+
+@pytest.mark.parametrize(("level", "met"), [(-14.0, True), (-16.0, False)])
+def test_below_random_a_ratio_says_nothing_and_the_difference_counts(
+    tmp_path: Path, level: float, met: bool
+) -> None:
+    for method, height in (("ours", level), ("ft", -10.0), ("scratch", -30.0)):
+        write_cell(tmp_path, "furuta_gap_4", method, 0, [height] * 5, **UNREACHABLE)
+    found = bars(tmp_path)["letting_go"]
+    assert found["figure"]["furuta_gap_4"]["area"] is None
+    assert found["met"] is met
+
+
+def test_only_ours_not_arriving_misses_the_bar(tmp_path: Path) -> None:
+    learned(tmp_path, "furuta_gap_4", {"ours": 5, "scratch": 4, "ft": 5})
     assert bars(tmp_path)["letting_go"]["met"] is False
 
 

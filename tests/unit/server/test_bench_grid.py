@@ -10,9 +10,9 @@ import pytest
 
 from offboard.bench import cell as cells
 from offboard.bench.cell import Cell, run_cell
-from offboard.bench.grid import Selection
+from offboard.bench.grid import jobs, ready
 from offboard.bench.outcome import gather, read_outcomes
-from offboard.bench.pairs import PAIRS, Pair, pair_named
+from offboard.bench.pairs import Pair, pair_named
 from offboard.sac import SacConfig
 from offboard.switch import Course
 from offboard.train_online import OnlineConfig
@@ -24,6 +24,8 @@ pytestmark = pytest.mark.usefixtures("eager")
 SHORT = OnlineConfig(
     env_steps=120, random_steps=60, updates_per_step=1, evaluate_every=120, evaluate_episodes=1
 )
+
+SLOW_LAST = ("furuta", "cheetah_front_thigh")
 
 
 def tiny(budget_steps: int = 120) -> Pair:
@@ -52,7 +54,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the many episodes of the uncertainty figures, and with an expert that can be had."""
     monkeypatch.setattr(cells, "doubt", lambda *_: {"spearman_source": 0.5})
     monkeypatch.setattr(
-        cells, "reference_of", lambda *_: cells.Reference(expert_return=9.0, random_return=-1.0)
+        cells, "reference_of", lambda *_: cells.Reference(9.0, -1.0, source_gain=10.0)
     )
 
 
@@ -64,6 +66,7 @@ def test_a_cell_leaves_a_curve_and_a_result_and_is_not_run_twice(
     first = run_cell(cell, tmp_path, lambda step, _: rows.append(step))
     assert rows == [0, 60, 120]
     assert first["threshold"] == pytest.approx(7.0)
+    assert first["uncertainty"] == {"spearman_source": 0.5}
     assert first["mismatch"]["support"] >= 0.0
     assert first["switch"] in ("relabel", "ft", "scratch")
     assert run_cell(cell, tmp_path, lambda step, _: rows.append(step)) == json.loads(
@@ -85,7 +88,7 @@ def test_the_planner_acts_once_the_model_knows_the_target(
     planned, acted = (curves["furuta", name].returns[0] for name in ("ours_planner", "ours_always"))
     assert planned[0] == acted[0]
     assert planned[-1] != acted[-1]
-    assert actor["uncertainty"] == {"spearman_source": 0.5}
+    assert "uncertainty" not in actor
 
 
 def test_an_interrupted_cell_begins_its_curve_again(tmp_path: Path, quick: None) -> None:
@@ -112,16 +115,56 @@ def test_another_budget_in_the_same_directory_is_refused(tmp_path: Path, quick: 
         run_cell(Cell(tiny(budget_steps=60), "ft", 0), tmp_path)
 
 
-def test_a_selection_gives_every_pair_some_seeds_before_any_gets_all() -> None:
-    cells_of_default = Selection().cells()
-    assert [cell.seed for cell in cells_of_default] == sorted(
-        cell.seed for cell in cells_of_default
-    )
-    assert {cell.pair.name for cell in cells_of_default} == {
-        pair.name for pair in PAIRS if pair.default
-    }
-    few = Selection(pairs=("furuta",), methods=("ft",), seeds=2).cells()
-    assert [(cell.method, cell.seed) for cell in few] == [("ft", 0), ("ft", 1)]
+def test_where_the_switch_relabels_ours_is_the_run_that_was_told_to(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lets the one cell be copied for the other."""
+    monkeypatch.setattr("offboard.finetune.decide", lambda *_: Course.RELABEL)
+    run_cell(Cell(tiny(), "ours", 0), tmp_path / "ours")
+    run_cell(Cell(tiny(), "ours_always", 0), tmp_path / "told")
+    by_itself = gather(read_outcomes(tmp_path / "ours"))["furuta", "ours"]
+    told = gather(read_outcomes(tmp_path / "told"))["furuta", "ours_always"]
+    assert by_itself.returns.tolist() == told.returns.tolist()
+
+
+@pytest.mark.parametrize(("taken", "copied"), [(Course.RELABEL, True), (Course.FINETUNE, False)])
+def test_a_run_of_that_course_is_copied_and_says_so(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch, taken: Course, copied: bool
+) -> None:
+    monkeypatch.setattr("offboard.finetune.decide", lambda *_: taken)
+    run_cell(Cell(tiny(), "ours", 0), tmp_path)
+    rows: list[int] = []
+    told = run_cell(Cell(tiny(), "ours_always", 0), tmp_path, lambda step, _: rows.append(step))
+    assert told["method"] == "ours_always"
+    assert told.get("same_run_as") == ("ours" if copied else None)
+    assert rows == ([] if copied else [0, 60, 120])
+    curves = gather(read_outcomes(tmp_path))
+    assert curves["furuta", "ours_always"].steps.tolist() == [0.0, 60.0, 120.0]
+    if copied:
+        returns = [curves["furuta", name].returns.tolist() for name in ("ours", "ours_always")]
+        assert returns[0] == returns[1]
+
+
+def test_a_cell_waits_for_its_source_its_expert_and_the_run_it_may_repeat() -> None:
+    cells_of_one = [Cell(tiny(), method, 3) for method in ("ours_always", "ours")]
+    waiting = jobs(cells_of_one)
+    assert [job.name for job in ready(waiting, set())] == ["source furuta 1000", "source furuta 3"]
+    over = {"source furuta 1000", "source furuta 3"}
+    assert [job.name for job in ready(waiting, over)][2:] == ["expert furuta"]
+    over.add("expert furuta")
+    assert [job.name for job in ready(waiting, over)][3:] == ["furuta ours 3"]
+    over.add("furuta ours 3")
+    assert ready(waiting, over) == waiting
+
+
+def test_a_forced_course_alone_waits_for_nobody_elses_cell() -> None:
+    waiting = jobs([Cell(tiny(), "ours_always", 0)])
+    assert waiting[-1].needs == {"source furuta 0", "expert furuta"}
+
+
+def test_the_longest_source_begins_first() -> None:
+    names = [job.name for job in jobs([Cell(pair_named(n), "ft", 0) for n in SLOW_LAST])]
+    assert names[0].startswith("source cheetah")
 
 
 @pytest.mark.parametrize(("pair", "method"), [("furutta", "ft"), ("furuta", "magic")])

@@ -56,7 +56,7 @@ def test_every_pair_has_its_curves_and_its_table(document: str) -> None:
 
 def test_sweep_comparison_and_gate_are_drawn(document: str) -> None:
     for caption in (
-        "Return against gap",
+        "Return against gap: zero-shot, and at the end of the budget",
         "Ours against fine-tuning",
         "Benefit of old data against measured source_nmse",
         "Benefit of old data against measured support",
@@ -114,3 +114,11 @@ def test_text_is_never_markup(tmp_path: Path) -> None:
 def test_methods_keep_apart_by_colour() -> None:
     names = ["ours", "ft", "scratch", "rlpd", "wsrl", "iql", "cal_ql", "mopo", "sb3_sac", "sb3_td3"]
     assert len(set(colours(names).values())) == len(names)
+
+
+def test_an_unreachable_target_is_drawn_without_a_threshold(tmp_path: Path) -> None:
+    nothing = {"threshold": None, "expert_return": 1.0, "source_gain": 100.0}
+    for method in ("ours", "ft"):
+        write_method(tmp_path, "furuta_gap_4", method, [5.0] * 5, **nothing)
+    write_report(tmp_path)
+    assert "Threshold –, expert 1" in (tmp_path / "report.html").read_text()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from made_learning import Line
 
-from offboard.generate import GenerateConfig, Trajectories, draw_starts, generate
+from offboard.generate import GenerateConfig, Trajectories, draw_starts, generate, together
 from offboard.replay import Batch
 
 H, M, T = 3, 4, 6
@@ -126,3 +126,11 @@ def test_trajectories_begin_at_resets_and_anywhere_in_the_replay() -> None:
     assert (starts[:30] == 0.0).all()
     assert starts[30:].unique().numel() >= 8
     assert (starts[30:] >= 1.0).all()
+
+
+def test_trajectories_of_two_kinds_lie_one_after_the_other() -> None:
+    first, second = walked([0.0, 1.9]), walked([-1.0])
+    both = together([first, second])
+    assert both.steps.obs.shape == (3, T, 1)
+    assert torch.equal(both.live, torch.cat([first.live, second.live]))
+    assert torch.equal(both.uncertainty, torch.cat([first.uncertainty, second.uncertainty]))

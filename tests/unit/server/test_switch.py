@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -26,6 +27,9 @@ CONFIG = SwitchConfig()
         (NEAR, 0.1, Course.RELABEL),
         (NEAR, 0.099, Course.SCRATCH),
         (replace(NEAR, support=0.0), 0.0, Course.SCRATCH),
+        (replace(NEAR, adapted_reward_nmse=math.nan), 0.5, Course.FINETUNE),
+        (replace(NEAR, source_nmse=math.inf), 0.5, Course.FINETUNE),
+        (NEAR, math.nan, Course.FINETUNE),
     ],
 )
 def test_the_course_follows_from_the_evidence(

@@ -94,6 +94,22 @@ def test_a_threshold_that_is_not_reached_is_null(tmp_path: Path) -> None:
     assert cell["reached"] == 0
 
 
+def test_an_unreachable_target_has_no_threshold_and_areas_in_shares_of_the_sources_gain(
+    tmp_path: Path,
+) -> None:
+    for seed in range(5):
+        for method, level in (("ours", 30.0), ("ft", 20.0), ("scratch", 10.0)):
+            nothing = {"threshold": None, "expert_return": -1.0, "source_gain": 200.0}
+            write_cell(tmp_path, "p", method, seed, [level] * 5, **nothing)
+    document = written(tmp_path)
+    assert {cell["threshold"] for cell in document["cells"]} == {None}
+    assert {cell["reached"] for cell in document["cells"]} == {0}
+    assert document["ratios"] == {"p": None}
+    assert any("p: no threshold" in note for note in document["notes"])
+    assert document["versus_ft"]["p"]["auc_ratio"] == pytest.approx(1.5)
+    assert document["versus_ft"]["p"]["difference"] == pytest.approx(0.05)
+
+
 def test_areas_are_compared_above_the_random_policy(tmp_path: Path) -> None:
     """Random -100, expert 100: areas of 50 and -50 are 3/4 and 1/4 of the way."""
     for seed in range(5):
