@@ -26,6 +26,7 @@ from offboard.world_model import ModelConfig, ModelState
 
 JUDGE_SEED = 50_000
 NO_FILES = "worlds are code"
+GENERATE = GenerateConfig()
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ def source_of(pair: Pair, seed: int, out: Path) -> Prior:
     )
 
 
-def generated(pair: Pair, problem: Problem, prior: Prior, seed: int) -> Batch:
+def generated(
+    pair: Pair, problem: Problem, prior: Prior, seed: int, config: GenerateConfig = GENERATE
+) -> Batch:
     """Kept transitions of penalised planning in the source model: WOMBET's offline data."""
     sac, model = problem.sac(pair.recipe.sac), problem.world_model(pair.recipe.model)
     generator, plan = torch.Generator().manual_seed(seed), PlanConfig()
@@ -98,12 +101,12 @@ def generated(pair: Pair, problem: Problem, prior: Prior, seed: int) -> Batch:
         model, prior.model, sac.actor_space.view(prior.sac.actor),
         sac.critic_space.view(prior.sac.critic), plan, problem.discount, generator,
     )  # fmt: skip
-    config = GenerateConfig()
     index = torch.randint(prior.starts.shape[0], (config.trajectories,), generator=generator)
     made = generate(
         planner, model, prior.model, prior.starts[index], plan.horizon, config, generator
     )
-    return kept_transitions(made, keep_mask(made.returns, made.uncertainty, FilterConfig()))
+    keep = keep_mask(made.returns, made.uncertainty, FilterConfig())
+    return kept_transitions(made, keep[:, None] & made.live)
 
 
 def random_return(world: World, episodes: int) -> float:
