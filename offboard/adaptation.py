@@ -2,14 +2,15 @@
 
 None is best everywhere (LEARNING.md § 6 D). On the Furuta rig a residual on the frozen source model
 had half the error of the whole network after 250 transitions, in three runs of three, and lost to
-it from 750 on; the last layers alone lost throughout. So candidates are kept side by side, and the
-target decides: each predicts the newest data before it learns from them.
+it from 750 on; the last layers alone lost throughout. So candidates can be kept side by side, and
+the target decides: each predicts the newest data before it learns from them. A lower error did not
+make a better policy there (docs/results/transfer.md), so the whole network is the default.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -109,9 +110,15 @@ class Adaptation(NamedTuple):
         return entries
 
 
-def unadapted(model: WorldModel, source: ModelState) -> Adaptation:
-    """Every way open to ``model``, none of them gone yet."""
-    return Adaptation(dict.fromkeys(ways(model), source), "whole", dict.fromkeys(ways(model), 0))
+def unadapted(model: WorldModel, source: ModelState, names: Sequence[str]) -> Adaptation:
+    """The ways called ``names``, none of them gone yet; the first is believed until one is judged.
+
+    Raises:
+        ConfigError: there is no such way, or it is not open to ``model``.
+    """
+    if not names or not set(names) <= ways(model).keys():
+        raise ConfigError(f"ways to adapt {list(names)}: choose from {sorted(ways(model))}")
+    return Adaptation(dict.fromkeys(names, source), names[0], dict.fromkeys(names, 0))
 
 
 def resumed(model: WorldModel, tensors: dict[str, Tensor]) -> Adaptation:
@@ -141,18 +148,20 @@ def adapt_further(
         model: the ensemble's functions.
         known: candidates that have not learned from the last ``newest`` of ``data``.
         data: all target transitions held, oldest first, at least two.
-        newest: how many of them are new; if all are, the last fifth is held back for the choice.
+        newest: how many of them are new; if all are, rivals fitted to the first four fifths are
+            judged on the last, and thrown away: fitted twice, they know little data too well.
         steps: of gradient, for each candidate.
         generator: of minibatches.
     """
-    candidates = known.candidates
-    if newest >= data.size:
+    judged = known.candidates
+    if newest >= data.size and len(judged) > 1:
         newest = max(1, data.size // 5)
         early = data.take(torch.arange(data.size - newest))
-        candidates = adapt_each(model, candidates, early, steps, generator)
-    best, *others = rank(model, candidates, data.take(torch.arange(data.size - newest, data.size)))
+        judged = adapt_each(model, judged, early, steps, generator)
+    fresh = data.take(torch.arange(data.size - newest, data.size))
+    best, *others = rank(model, judged, fresh)
     losses = {best: 0, **{name: known.losses[name] + 1 for name in others}}
-    alive = {name: state for name, state in candidates.items() if losses[name] < LIVES}
+    alive = {name: known.candidates[name] for name in judged if losses[name] < LIVES}
     return Adaptation(
         adapt_each(model, alive, data, steps, generator),
         best,

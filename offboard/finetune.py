@@ -28,7 +28,8 @@ from offboard.world_model import ModelState, WorldModel
 class FinetuneConfig:
     """Budgets per target transition.
 
-    ``course`` None lets the switch decide at the first adaptation.
+    ``ways`` of adapting compete by held-out error (``offboard/adaptation.py``). ``course`` None
+    lets the switch decide at the first adaptation.
     """
 
     updates_per_step: int = 4
@@ -36,6 +37,7 @@ class FinetuneConfig:
     adapt_every: int = 250
     adapt_steps: int = 300
     capacity: int = 200_000
+    ways: tuple[str, ...] = ("whole",)
     course: Course | None = None
     sampling: SamplingConfig = SamplingConfig()  # noqa: RUF009
     switch: SwitchConfig = SwitchConfig()  # noqa: RUF009
@@ -105,7 +107,7 @@ class Learner:
         self._from_scratch = from_scratch or sac
         self._model = model
         self._source_state = model_state
-        self._adaptation = unadapted(model, model_state)
+        self._adaptation = unadapted(model, model_state, config.ways)
         self._random_reward = random_reward
         self._seed = seed
         self._mismatch: Mismatch | None = None
@@ -187,15 +189,16 @@ class Learner:
         self._course = None if progress.course < 0 else list(Course)[int(progress.course)]
         if self._course is Course.SCRATCH:
             self._sac = self._from_scratch
-        self._relabel()
+        if self._adapted_at:
+            self._relabel()
 
     @property
     def due_for_adaptation(self) -> bool:
         """Whether enough target data arrived since the ensemble was last adapted.
 
-        A learner told to go without the prior from the start needs no model.
+        A learner told to go without the prior, or to take it as it is, needs no model.
         """
-        if self._config.course in (Course.FINETUNE, Course.SCRATCH):
+        if self._config.course in (Course.FINETUNE, Course.SCRATCH, Course.RAW):
             return False
         return self.online.added - self._adapted_at >= self._config.adapt_every
 
@@ -274,6 +277,8 @@ class Learner:
         return join((self._relabelled.take(index), fresh))
 
     def _fraction(self) -> float:
+        if self._course is Course.RAW:
+            return self._config.sampling.start
         if self._nmse is None or self._course is not Course.RELABEL:
             return 0.0  # no trust without evidence
         return offline_fraction(self.online.added, self._nmse, self._config.sampling)

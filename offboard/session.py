@@ -34,11 +34,22 @@ class Phase(str, Enum):
     DONE = "done"
 
 
+PATIENCE = 2
+"""Episodes to wait for one that speaks about the newest policy."""
+_OVER = (Phase.FINAL, Phase.DONE)
+
+
 @dataclass(frozen=True)
 class SessionConfig:
     """Episodes of each phase, publishing rhythm and gate.
 
     The first final episode may begin before the final policy has reached the robot.
+
+    Attributes:
+        publish_every: target transitions between candidates. 0 makes one as soon as the newest
+            policy has had an episode to itself, so that the robot can take it on its way home.
+        gate_ratio: of what the newest policy is worth, expected of the next one; 0 is no gate.
+        target_steps: the final phase begins earlier if another whole episode would pass so many.
     """
 
     zero_shot_episodes: int = 2
@@ -48,13 +59,15 @@ class SessionConfig:
     gate_ratio: float = 0.9
     episode_steps: int = 250
     updates_per_turn: int = 50
+    target_steps: int | None = None
 
 
-def phase_after(episodes: int, config: SessionConfig) -> Phase:
-    """The phase once ``episodes`` episodes are finished."""
+def phase_after(episodes: int, steps: int, config: SessionConfig) -> Phase:
+    """The phase once ``episodes`` episodes of ``steps`` transitions together are finished."""
     if episodes >= config.episodes:
         return Phase.DONE
-    if episodes >= config.episodes - config.final_episodes:
+    spent = config.target_steps is not None and steps + config.episode_steps > config.target_steps
+    if spent or episodes >= config.episodes - config.final_episodes:
         return Phase.FINAL
     return Phase.ADAPT if episodes >= config.zero_shot_episodes else Phase.ZERO_SHOT
 
@@ -93,6 +106,7 @@ class Session:
         self._snapshots = Snapshots()
         self._starts: list[Tensor] = []
         self._published_at = 0
+        self._offered_after = 0
         self._phase = Phase.ZERO_SHOT
 
     @property
@@ -111,8 +125,8 @@ class Session:
         On a fresh session that is the zero-shot policy. Call once, after :meth:`restore` and after
         the rows already stored were pushed.
         """
-        self._phase = phase_after(len(self.episodes), self._config)
-        if self._phase in (Phase.FINAL, Phase.DONE) and len(self._snapshots):
+        self._phase = self._following
+        if self._phase in _OVER and len(self._snapshots):
             self._send_best()
         else:
             exploration = 1.0 if self._phase is Phase.ADAPT else 0.0
@@ -140,10 +154,17 @@ class Session:
         return ended
 
     def turn(self) -> bool:
-        """Do the next piece of work; False if there is nothing to do."""
-        following = phase_after(len(self.episodes), self._config)
+        """Do the next piece of work; False if there is nothing to do.
+
+        Nothing is learned any more once the final policy is chosen.
+        """
+        following = self._following
         if following is not self._phase:
             self._enter(following)
+            return True
+        if following in _OVER:
+            return False
+        if self._config.publish_every == 0 and self._offer():
             return True
         if self._learner.due_for_adaptation:
             self._learner.adapt()
@@ -152,33 +173,40 @@ class Session:
         if owed > 0:
             self._learner.train(min(owed, self._config.updates_per_turn))
             return True
-        return self._phase is Phase.ADAPT and self._offer()
+        return self._offer()
+
+    @property
+    def _following(self) -> Phase:
+        """The phase that the finished episodes lead to."""
+        steps = sum(episode.steps for episode in self.episodes)
+        return phase_after(len(self.episodes), steps, self._config)
 
     def _enter(self, phase: Phase) -> None:
         """Exploring begins with ADAPT; FINAL goes back to the best snapshot, without exploring."""
         self._phase = phase
         if phase is Phase.ADAPT:
-            policy = self._present()
-            self._send(policy, 1.0, self._imagine(policy))
+            policy, self._offered_after = self._present(), len(self.episodes)
+            self._send(policy, 1.0, self._imagine(policy) if self._config.gate_ratio else math.nan)
         if phase is Phase.FINAL:
             self._send_best()
 
     def _send_best(self) -> None:
-        policy = self._snapshots.best(self._imagine).policy
+        """The model has a say if it was ever judged on the target."""
+        informed = self._learner.evidence.nmse is not None
+        policy = self._snapshots.best(self._imagine if informed else lambda _: math.nan).policy
         self._send(policy, 0.0, self._imagine(policy))
 
     def _offer(self) -> bool:
-        """Publish the present policy if it is new enough and not expected to be worse.
+        """Publish the present policy if one is due and it is not expected to be worse.
 
-        One that has diverged expects NaN, which is never enough.
+        One that has diverged expects NaN, which is never enough; without a gate it is unfit.
         """
-        online = self._learner.online.added
-        if online - self._published_at < self._config.publish_every:
+        if self._phase is not Phase.ADAPT or not self._due:
             return False
-        self._published_at = online
-        candidate = self._present()
-        expected = self._imagine(candidate)
-        if not expected >= self._config.gate_ratio * self._incumbent_return():
+        self._published_at, self._offered_after = self._learner.online.added, len(self.episodes)
+        candidate, ratio = self._present(), self._config.gate_ratio
+        expected = self._imagine(candidate) if ratio else math.nan
+        if ratio and not expected >= ratio * self._incumbent_return():
             self.held_back += 1
             return True
         try:
@@ -186,6 +214,14 @@ class Session:
         except BundleError as error:
             self.unfit.append(str(error))
         return True
+
+    @property
+    def _due(self) -> bool:
+        """Whether it is time for a candidate. One the robot does not take is not waited for."""
+        if self._config.publish_every == 0:
+            waited = len(self.episodes) - self._offered_after
+            return waited >= PATIENCE or bool(waited and self._snapshots.latest.returns)
+        return self._learner.online.added - self._published_at >= self._config.publish_every
 
     def _incumbent_return(self) -> float:
         """What the newest published policy is worth: as measured, or as expected until then."""

@@ -16,11 +16,12 @@ from offboard.mismatch import Mismatch
 
 
 class Course(str, Enum):
-    """How the learner goes on."""
+    """How the learner goes on. RAW, the prior as it is, is never decided, only asked for."""
 
     RELABEL = "relabel"
     FINETUNE = "ft"
     SCRATCH = "scratch"
+    RAW = "raw"
 
 
 @dataclass(frozen=True)

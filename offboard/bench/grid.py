@@ -44,16 +44,21 @@ def run_grid(cells: list[Cell], out: Path, processes: int) -> Iterator[Done]:
 
     A piece of work that fails is reported and does not stop the others.
     """
+    yield from run_jobs(jobs(cells), out, processes)
+
+
+def run_jobs(work: list[Job], out: Path, processes: int) -> Iterator[Done]:
+    """Each on its own process, once what it needs is over."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        waiting, over = jobs(cells), set[str]()
+        waiting, over = list(work), set[str]()
         running: dict[Future[str | None], Job] = {}
         while waiting or running:
             for job in ready(waiting, over)[: processes - len(running)]:
                 waiting.remove(job)
-                running[pool.submit(_reported, job.work, (*job.subject, out))] = job
+                running[pool.submit(reported, job.work, (*job.subject, out))] = job
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 over.add(job.name)
@@ -63,9 +68,14 @@ def run_grid(cells: list[Cell], out: Path, processes: int) -> Iterator[Done]:
 def jobs(cells: list[Cell]) -> list[Job]:
     """Everything that ``cells`` need, then they, in the order in which to begin.
 
-    Sources that take longest come first; a cell that may turn out to be ours under another name
-    waits for ours.
+    A cell that may turn out to be ours under another name waits for ours.
     """
+    names = {cell_name(cell) for cell in cells}
+    return [*needed(cells), *(_cell_job(cell, names) for cell in cells)]
+
+
+def needed(cells: list[Cell]) -> list[Job]:
+    """Sources, those that take longest first, and experts."""
     pairs = {cell.pair.name: cell.pair for cell in cells}
     wanted = {_source_name(pair, EXPERT_SEED): (pair, EXPERT_SEED) for pair in pairs.values()}
     wanted |= {_source_name(cell.pair, cell.seed): (cell.pair, cell.seed) for cell in cells}
@@ -75,8 +85,7 @@ def jobs(cells: list[Cell]) -> list[Job]:
         Job(_expert_name(pair), reference_of, (pair,), frozenset({_source_name(pair, EXPERT_SEED)}))
         for pair in pairs.values()
     ]
-    names = {_cell_name(cell) for cell in cells}
-    return [*sources, *experts, *(_cell_job(cell, names) for cell in cells)]
+    return [*sources, *experts]
 
 
 def ready(waiting: list[Job], over: set[str]) -> list[Job]:
@@ -87,8 +96,8 @@ def ready(waiting: list[Job], over: set[str]) -> list[Job]:
 def _cell_job(cell: Cell, names: set[str]) -> Job:
     needs = {_source_name(cell.pair, cell.seed), _expert_name(cell.pair)}
     if cell.method == FORCED:
-        needs |= {_cell_name(Cell(cell.pair, OURS, cell.seed))} & names
-    return Job(_cell_name(cell), run_cell, (cell,), frozenset(needs), is_cell=True)
+        needs |= {cell_name(Cell(cell.pair, OURS, cell.seed))} & names
+    return Job(cell_name(cell), run_cell, (cell,), frozenset(needs), is_cell=True)
 
 
 def _source_name(pair: Pair, seed: int) -> str:
@@ -99,11 +108,12 @@ def _expert_name(pair: Pair) -> str:
     return f"expert {pair.name}"
 
 
-def _cell_name(cell: Cell) -> str:
+def cell_name(cell: Cell) -> str:
+    """What the progress bar and failures call it."""
     return f"{cell.pair.name} {cell.method} {cell.seed}"
 
 
-def _reported(work: Callable[..., object], arguments: tuple[Any, ...]) -> str | None:
+def reported(work: Callable[..., object], arguments: tuple[Any, ...]) -> str | None:
     """Errors cross processes as text: an exception may not be made again on the other side."""
     try:
         work(*arguments)

@@ -174,9 +174,19 @@ PAIRS: tuple[Pair, ...] = (
 )
 
 
+LIVE = replace(PAIRS[0], name="furuta_live")
+"""The flagship: its robot learns in the real-time loop, see :mod:`offboard.bench.live`."""
+
+
+def lock_step_of(live: Pair) -> Pair:
+    """The pair whose source and expert ``live`` shares."""
+    return replace(live, name=live.name.removesuffix("_live"))
+
+
 def pair_named(name: str) -> Pair:
     """Raises ConfigError listing the pairs if there is none of that name."""
-    for pair in PAIRS:
+    pairs = (*PAIRS, LIVE)
+    for pair in pairs:
         if pair.name == name:
             return pair
-    raise ConfigError(f"no pair {name!r}; pairs are {[pair.name for pair in PAIRS]}")
+    raise ConfigError(f"no pair {name!r}; pairs are {[pair.name for pair in pairs]}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from offboard.bench.cell import Cell
 from offboard.bench.methods import METHODS
-from offboard.bench.pairs import PAIRS, pair_named
+from offboard.bench.pairs import LIVE, PAIRS, pair_named
 
 QUOTABLE = 5
 """Seeds below which no number is quoted."""
@@ -14,6 +14,7 @@ FLAGSHIP = 10
 CORE = ("ours", "ft", "scratch", "ours_always")
 """Ours, what it may fall back to, and the course it may refuse: what judges the switch."""
 PEERS = ("rlpd", "wombet")
+IN_REAL_TIME = ("ours", "ours_planner", "ft", "raw")
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,13 @@ FULL = tuple(
 )
 
 
+ASKED_FOR = (Share(LIVE.name, IN_REAL_TIME, FLAGSHIP),)
+"""Only if named: it wants a machine left alone."""
+
+
 @dataclass(frozen=True)
 class Selection:
-    """A subset of the benchmark; empty means the default, ``full`` every pair and method."""
+    """A subset of the benchmark; empty means the default, ``full`` every pair in lock-step."""
 
     pairs: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
@@ -81,6 +86,7 @@ class Selection:
         plan = FULL if self.full else DEFAULT
         if not self.pairs:
             return plan
+        plan = (*plan, *ASKED_FOR)
         planned = {share.pair for share in plan}
         return (
             *(share for share in plan if share.pair in self.pairs),

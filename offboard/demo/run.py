@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shlex
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 
 from offboard.demo.live import view
-from offboard.demo.processes import Family, ProcessError, ProcessTimeoutError, ask, call, family
+from offboard.demo.loop import BELOW_ROBOT, Loop, deaths, learner_cpus, running
+from offboard.demo.processes import call
 from offboard.demo.summary import broken, summarise, swap_positions
 from offboard.durable_file import write_durably
-from offboard.keys import enrol_robot, init_server
 from offboard.report import cell, page, plane_plot, returns_plot, timing_plot, uncertainty_plot
 from offboard.run_dir import existing_run, to_json
-from offboard.serve_status import ServeStatus, read_status
-from offboard.session import SessionConfig
+from offboard.serve_status import ServeStatus
+from offboard.session import Phase, SessionConfig
+from offboard.stages.serve_wiring import ServeConfig
 from protocol.errors import ConfigError, StoreError
 from protocol.robot_spec import load_robot_spec
 
@@ -40,7 +38,8 @@ LIVE = ("serve", "robot", "keys", "logs")
 class DemoConfig:
     """What to run; the defaults are the flagship: Furuta, nominal to target.
 
-    ``…_options`` are further command-line options of a stage: ``--source-options="--seed 3"``.
+    ``policy`` is what the robot gets: the actor, or a search around it. ``…_options`` are further
+    command-line options of a stage: ``--source-options="--seed 3"``.
     """
 
     robot: Path
@@ -50,6 +49,7 @@ class DemoConfig:
     seed: int = 2
     endpoint: str = "tcp://127.0.0.1:5571"
     resume: bool = False
+    policy: Literal["actor", "planner"] = "actor"
     source_options: str = ""
     generate_options: str = ""
     expert_options: str = ""
@@ -67,13 +67,14 @@ def run_demo(config: DemoConfig, out: Path) -> list[str]:
     load_robot_spec(config.robot)
     _prepare(config, out)
     _stages(config, out)
-    control = _loop(config, out)
+    loop = _loop(config, out)
+    control = _adapt(config, loop)
     summary = _summarise(config, out, control)
     summary["wall_s"] = round(time.monotonic() - began, 1)
     write_durably(out / "summary.json", to_json(summary))
     write_durably(out / "report.html", _report(out, summary, control).encode())
     _print(summary, out)
-    return [*broken(summary, config.session.episodes), *_deaths(out)]
+    return [*broken(summary, config.session.episodes), *deaths(loop)]
 
 
 def _prepare(config: DemoConfig, out: Path) -> None:
@@ -115,111 +116,28 @@ def _stages(config: DemoConfig, out: Path) -> None:
     )  # fmt: skip
 
 
-def _loop(config: DemoConfig, out: Path) -> dict[str, Any]:
-    """Server, plant and robot until the session is done; the control process's last status."""
-    init_server(out / "keys")
-    enrol_robot(out / "keys", config.unit, out / "robot")
-    memory = Path("/dev/shm")  # noqa: S108  the runtime directory must not be a disk
-    runtime = tempfile.mkdtemp(prefix="wombet-demo-", dir=memory if memory.is_dir() else None)
-    try:
-        with family(out / "logs") as children:
-            return _adapt(config, out, Path(runtime), children)
-    finally:
-        shutil.rmtree(runtime, ignore_errors=True)
-
-
-def _adapt(config: DemoConfig, out: Path, runtime: Path, children: Family) -> dict[str, Any]:
-    onboard = _Onboard(config, out, runtime)
-    _start(config, out, onboard, children)
-    deadline = time.monotonic() + 60.0 + EPISODE_MAX_S * config.session.episodes
-    with view() as screen:
-        while (status := _status(out)).phase != "done":
-            children.check()
-            screen.show(status)
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.5)
-    onboard.command("stop")
-    control = onboard.status()
-    if control is None:
-        raise ProcessError("the robot does not answer any more")
-    whole = control["produced"] - control["dropped"]
-    with contextlib.suppress(ProcessTimeoutError):  # what is missing is counted as lost
-        children.wait_for("last records", lambda: _status(out).committed >= whole, 30.0)
-    for name in ("onboard", "serve", "plant"):
-        if code := children.stop(name):
-            raise ProcessError(f"{name} ended with status {code}; see {out / 'logs'}")
-    return control
-
-
-def _start(config: DemoConfig, out: Path, onboard: _Onboard, children: Family) -> None:
-    """Bring everything up in the order of dependence; then let the robot move."""
-    session = [
-        part
-        for key, value in vars(config.session).items()
-        for part in (f"--session.{key.replace('_', '-')}", str(value))
-    ]
-    cpus = [str(cpu) for cpu in _learner_cpus(config)]
-    children.start(
-        "serve", "wombet-offboard", "serve", "--robot", str(config.robot), "--task", config.task,
-        "--unit", config.unit, "--source", str(out / "source"),
-        "--generated", str(out / "generate"), "--keys", str(out / "keys"),
-        "--endpoint", config.endpoint, "--out", str(out / "serve"), "--nice", "10",
-        "--cpus", *cpus, *session,
+def _loop(config: DemoConfig, out: Path) -> Loop:
+    """The demo's server, rig and robot."""
+    serve = ServeConfig(
+        robot=config.robot, task=config.task, unit=config.unit, source=out / "source",
+        generated=out / "generate", keys=out / "keys", endpoint=config.endpoint,
+        cpus=learner_cpus(config.robot), nice=BELOW_ROBOT, policy=config.policy,
+        session=config.session,
     )  # fmt: skip
-    children.start(
-        "plant", "wombet-sim", "plant", "--robot", str(config.robot), "--body", config.body,
-        "--link", str(onboard.port), "--seed", str(config.seed), "--stats", str(out / "plant.json"),
-    )  # fmt: skip
-    children.wait_for("serial port", onboard.port.exists, 30.0)
-    children.wait_for("server", lambda: read_status(out / "serve") is not None, 240.0)
-    children.start("onboard", *onboard.run_arguments())
-    children.wait_for("first policy on the robot", onboard.has_policy, 60.0)
-    onboard.command("start")
+    return Loop(serve, config.body, config.seed, out)
 
 
-def _learner_cpus(config: DemoConfig) -> list[int]:
-    """Every core but the control process's, where there is another."""
-    allowed = os.sched_getaffinity(0)
-    return sorted(allowed - {load_robot_spec(config.robot).timing.cpu} or allowed)
+def _adapt(config: DemoConfig, loop: Loop) -> dict[str, Any]:
+    """Let the robot work until the session is done; the control process's last status."""
+    with running(loop) as robot:
+        with view() as screen:
 
+            def over(status: ServeStatus) -> bool:
+                screen.show(status)
+                return status.phase == Phase.DONE.value
 
-class _Onboard:
-    """The robot's command line, as the demo uses it."""
-
-    def __init__(self, config: DemoConfig, out: Path, runtime: Path) -> None:
-        self.port = runtime / "ttyRig"
-        self._where = (
-            "--robot", str(config.robot), "--state", str(out / "robot"), "--runtime", str(runtime),
-        )  # fmt: skip
-        self._run = ("--task", config.task, "--port", str(self.port), "--server", config.endpoint)
-
-    def run_arguments(self) -> list[str]:
-        """Command line of the supervisor."""
-        return [*self._arguments("run"), *self._run]
-
-    def status(self) -> dict[str, Any] | None:
-        """Status of the control process, or None if it does not answer."""
-        return ask(*self._arguments("status"), "--json")
-
-    def has_policy(self) -> bool:
-        """Whether a policy is active and nothing moves yet."""
-        status = self.status()
-        return status is not None and status["active_version"] > 0
-
-    def command(self, verb: str) -> None:
-        """Start or stop. Raises ProcessError if the robot refuses."""
-        call(*self._arguments(verb))
-
-    def _arguments(self, verb: str) -> list[str]:
-        return ["wombet-onboard", verb, *self._where]
-
-
-def _status(out: Path) -> ServeStatus:
-    status = read_status(out / "serve")
-    if status is None:
-        raise StoreError(f"{out / 'serve'}: the server's status is gone")
-    return status
+            robot.until(over, 60.0 + EPISODE_MAX_S * config.session.episodes)
+        return robot.stop()
 
 
 def _summarise(config: DemoConfig, out: Path, control: dict[str, Any]) -> dict[str, Any]:
@@ -262,12 +180,6 @@ def _report(out: Path, summary: dict[str, Any], control: dict[str, Any]) -> str:
     }
     tables = {name: part for name, part in summary.items() if isinstance(part, dict)}
     return page("wombet demo", tables, plots)
-
-
-def _deaths(out: Path) -> list[str]:
-    """What the robot's supervisor had to start again."""
-    lines = (out / "logs" / "onboard.log").read_text(errors="replace").splitlines()
-    return [line.removeprefix("run: ") for line in lines if line.startswith("run: ")]
 
 
 def _print(summary: dict[str, Any], out: Path) -> None:

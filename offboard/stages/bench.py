@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from offboard.bench.cell import Cell
 from offboard.bench.grid import Done, run_grid
 from offboard.bench.html import write_report
+from offboard.bench.live import ENDPOINT
+from offboard.bench.live_grid import run_live_grid
+from offboard.bench.pairs import LIVE
 from offboard.bench.plan import Selection
 from offboard.bench.speed import measure_speed
 from offboard.durable_file import write_durably
@@ -19,12 +26,14 @@ from protocol.errors import StoreError
 class BenchConfig:
     """Which cells, on how many processes; finished ones are not run again.
 
-    ``speed_s`` is how long the speed benchmark runs altogether, 0 leaves it out.
+    ``speed_s`` is how long the speed benchmark runs altogether, 0 leaves it out. ``endpoint`` is
+    where the server of a cell in real time listens.
     """
 
     select: Selection = field(default_factory=Selection)
     processes: int = 2
     speed_s: float = 60.0
+    endpoint: str = ENDPOINT
 
 
 def run_bench(config: BenchConfig, out: Path) -> list[str]:
@@ -49,11 +58,19 @@ def run_bench(config: BenchConfig, out: Path) -> list[str]:
 def _run(config: BenchConfig, out: Path) -> list[str]:
     cells, failed, count = config.select.cells(), [], 0
     with bar("cells", len(cells)) as progress:
-        for done in run_grid(cells, out, config.processes):
+        for done in _finished(cells, config, out):
             count += done.is_cell
             failed += _failure(done)
             progress(count, done.what)
     return failed
+
+
+def _finished(cells: list[Cell], config: BenchConfig, out: Path) -> Iterator[Done]:
+    """In lock-step first, all at once; then what runs in real time, alone."""
+    yield from run_grid([cell for cell in cells if cell.pair != LIVE], out, config.processes)
+    if live := [cell for cell in cells if cell.pair == LIVE]:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that robots are stopped
+        yield from run_live_grid(live, out, config.processes, config.endpoint)
 
 
 def _failure(done: Done) -> list[str]:

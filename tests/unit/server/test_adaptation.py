@@ -141,11 +141,13 @@ class Watched:
     def __init__(self, model: WorldModel) -> None:
         self.config, self.mask, self.widen = model.config, model.mask, model.widen
         self.trained_on: list[Batch] = []
+        self.trained_from: list[ModelState] = []
         self.judged_on: list[Batch] = []
         self._model = model
 
     def fit(self, state, data, steps, generator, trained):
         self.trained_on.append(data)
+        self.trained_from.append(state)
         return self._model.fit(state, data, steps, generator, trained=trained)
 
     def nmse(self, state, data):
@@ -165,13 +167,28 @@ def rivals(whole: ModelState, residual: ModelState, *losses: int) -> Adaptation:
 
 def test_the_first_choice_is_made_on_a_fifth_that_was_held_back(model, source) -> None:
     watched = Watched(model)
-    first = adapt_further(watched, unadapted(model, source), TARGET, 500, 50, generator())
+    every = unadapted(model, source, tuple(ways(model)))
+    first = adapt_further(watched, every, TARGET, 500, 50, generator())
     assert [data.size for data in watched.trained_on] == [400, 400, 400, 500, 500, 500]
+    assert all(torch.equal(state.weights, source.weights) for state in watched.trained_from)
     assert len(watched.judged_on) == 3
     assert all(torch.equal(data.obs, TARGET.obs[400:]) for data in watched.judged_on)
     assert sorted(first.losses.values()) == [0, 1, 1]
     assert first.losses[first.way] == 0
     assert model.nmse(first.state, UNSEEN) < model.nmse(source, UNSEEN)
+
+
+def test_a_way_without_rivals_is_fitted_once(model, source) -> None:
+    watched = Watched(model)
+    after = adapt_further(watched, unadapted(model, source, ["whole"]), TARGET, 500, 5, generator())
+    assert [data.size for data in watched.trained_on] == [500]
+    assert after.candidates.keys() == {"whole"}
+
+
+@pytest.mark.parametrize("names", [[], ["whole", "half"]])
+def test_a_way_that_is_not_there_is_named(model, source, names: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"choose from \['last_layers', 'residual', 'whole'\]"):
+        unadapted(model, source, names)
 
 
 def test_later_choices_are_made_on_what_is_new_before_it_is_learned(model, source) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from offboard.bench.live import LIVE_METHODS
 from offboard.bench.methods import METHODS
-from offboard.bench.pairs import PAIRS
+from offboard.bench.pairs import LIVE, PAIRS
 from offboard.bench.plan import DEFAULT, QUOTABLE, Selection
 from protocol.errors import ConfigError
 
@@ -45,6 +46,13 @@ def test_a_part_is_what_was_asked_for() -> None:
     assert names(few) == [("furuta", "ft", 0), ("furuta", "ft", 1)]
     beyond = Selection(pairs=("quadruped",), seeds=1)
     assert [method for _, method, _ in names(beyond)] == ["ours", "ft", "scratch", "ours_always"]
+
+
+def test_what_runs_in_real_time_must_be_asked_for() -> None:
+    assert LIVE.name not in {pair for pair, _, _ in names(Selection(full=True))}
+    live = names(Selection(pairs=(LIVE.name,)))
+    assert len(live) == 10 * len(LIVE_METHODS)
+    assert {method for _, method, _ in live} == LIVE_METHODS.keys()
 
 
 def test_an_unknown_pair_is_refused() -> None:

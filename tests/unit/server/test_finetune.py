@@ -288,6 +288,21 @@ def test_a_prior_too_far_away_leaves_the_updates_of_plain_fine_tuning(make) -> N
     torch.testing.assert_close(switched.state.actor, plain.state.actor, rtol=0.0, atol=0.0)
 
 
+def test_the_raw_course_takes_half_of_each_batch_from_the_prior_as_it_is(make, ear: Ear) -> None:
+    raw = replace(CONFIG, course=Course.RAW)
+    learner = make(raw)
+    learner.restore(make(raw).tensors())
+    learner.observe(target(300))
+    assert not learner.due_for_adaptation
+    assert learner.evidence.offline_fraction == 0.5
+    learner.train(3)
+    prior = {tuple(row) for row in torch.cat([PRIOR.obs, PRIOR.following], dim=1).tolist()}
+    for batch in ear.heard:
+        rows = torch.cat([batch.obs, batch.following], dim=1).tolist()
+        known = [tuple(row) in prior for row in rows]
+        assert known == [True] * (len(known) // 2) + [False] * (len(known) // 2)
+
+
 def test_a_source_policy_worse_than_random_is_given_up(model, source, ear) -> None:
     start = ear.sac.initial(seed=1)
     hopeless = replace(CONFIG, course=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -130,7 +131,15 @@ class Bench:
      (8, "done"), (99, "done")],
 )  # fmt: skip
 def test_phases_follow_the_number_of_episodes(episodes: int, phase: str) -> None:
-    assert phase_after(episodes, CONFIG) is Phase(phase)
+    assert phase_after(episodes, 10 * episodes, CONFIG) is Phase(phase)
+
+
+@pytest.mark.parametrize(
+    ("steps", "phase"), [(0, "zero-shot"), (15, "adapt"), (20, "adapt"), (21, "final")]
+)
+def test_no_episode_begins_that_could_pass_the_steps_to_learn_from(steps: int, phase: str) -> None:
+    config = replace(CONFIG, episode_steps=10, target_steps=30)
+    assert phase_after(steps // 7, steps, config) is Phase(phase)
 
 
 def test_it_begins_with_the_zero_shot_policy_without_exploration() -> None:
@@ -276,12 +285,89 @@ def test_only_whole_episodes_speak_about_a_policy(end: End) -> None:
     bench = near_the_end()
     bold = bench.session.version
     bench.episode(version=bold, cos=0.2)
+    bench.work()
     bench.episode(version=bold, cos=-1.0, end=end)
     bench.episode(version=3, cos=0.9)
     bench.work()
     assert bench.session.phase is Phase.FINAL
     fair = end is End.TRUNCATED
     assert bench.what()[-1] == (MODEST if fair else BOLD, 0.0)
+
+
+def test_what_the_final_policy_does_is_not_learned_from() -> None:
+    bench = Bench(replace(CONFIG, episode_steps=STEPS, target_steps=3 * STEPS), learning=True)
+    bench.session.begin()
+    for _ in range(3):
+        bench.episode()
+        bench.work()
+    assert bench.session.phase is Phase.FINAL
+    learned = bench.learner.evidence.updates
+    assert learned == 2 * STEPS
+    bench.episode(version=bench.session.version)
+    assert not bench.session.turn()
+    assert bench.learner.evidence.updates == learned
+
+
+def test_a_model_that_was_never_judged_on_the_target_has_no_say_in_the_end() -> None:
+    """It would prefer the bold policy; the robot measured more with the modest one."""
+    bench = Bench(SessionConfig(
+        zero_shot_episodes=1, episodes=4, final_episodes=1, publish_every=10, episode_steps=5
+    ))  # fmt: skip
+    bench.session.begin()
+    bench.episode(version=1, cos=0.9)
+    bench.work()
+    bench.becomes(BOLD)
+    bench.episode(version=2, cos=-1.0)
+    bench.work()
+    bench.episode(version=3, cos=0.7)
+    bench.work()
+    assert bench.session.phase is Phase.FINAL
+    assert bench.learner.evidence.nmse is None
+    assert bench.what()[-1] == (MODEST, 0.0)
+
+
+def test_without_a_gate_whatever_can_be_exported_is_published() -> None:
+    bench = Bench(replace(CONFIG, gate_ratio=0.0))
+    bench.session.begin()
+    for _ in range(2):
+        bench.episode()
+        bench.work()
+    bench.becomes(-BOLD)
+    for _ in range(2):
+        bench.episode(version=bench.session.version)
+        bench.work()
+    assert bench.what()[-1] == (-BOLD, 1.0)
+    assert bench.session.held_back == 0
+    assert bench.mirror.asked_about == []
+
+
+def episode_by_episode() -> Bench:
+    """Publishes between episodes; version 2 explores."""
+    bench = Bench(replace(CONFIG, zero_shot_episodes=1, publish_every=0, gate_ratio=0.0))
+    bench.session.begin()
+    bench.episode(version=1)
+    bench.work()
+    assert bench.session.version == 2
+    bench.becomes(BOLD)
+    return bench
+
+
+def test_a_candidate_follows_the_newest_policys_own_episode() -> None:
+    bench = episode_by_episode()
+    bench.episode(version=1)  # the second policy came too late for it
+    bench.work()
+    assert bench.session.version == 2
+    bench.episode(version=2)
+    bench.work()
+    assert bench.what()[2:] == [(BOLD, 1.0)]
+
+
+def test_a_policy_that_the_robot_does_not_take_is_not_waited_for() -> None:
+    bench = episode_by_episode()
+    for version in (2, 2, 3, 3, 4):
+        assert bench.session.version == version
+        bench.episode(version=1)
+        bench.work()
 
 
 def test_when_it_is_over_nothing_more_is_published() -> None:
@@ -359,5 +445,5 @@ def test_a_restart_without_a_checkpoint_begins_with_what_it_has() -> None:
 
 def test_a_model_state_is_part_of_the_checkpoint() -> None:
     names = adapting().session.tensors().keys()
-    assert {f"model.{field}" for field in ModelState._fields} <= names
+    assert {f"model.whole.{field}" for field in ModelState._fields} <= names
     assert {"snapshot.1", "snapshot.2"} <= names
