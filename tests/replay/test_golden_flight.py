@@ -16,7 +16,7 @@ from made_flight import FLIGHT, make_bundles
 from onboard.exit_status import Exit
 from onboard.flight_file import Recording, read_recording
 from onboard.flight_replay import describe, replay_file, replay_recording
-from onboard.recorder import Driver
+from onboard.tick import Driver
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +51,11 @@ def test_it_would_notice(
     recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A velocity limit that is applied a little too late."""
-    import onboard.safety
+    import protocol.actuation
 
-    limit: Callable[..., object] = onboard.safety.limit_effort
+    limit: Callable[..., object] = protocol.actuation.limit_effort
     monkeypatch.setattr(
-        onboard.safety,
+        protocol.actuation,
         "limit_effort",
         lambda limits, asked_nm, **rest: limit(limits, asked_nm=asked_nm * 1.01, **rest),
     )

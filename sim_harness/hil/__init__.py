@@ -1,0 +1,1 @@
+"""Hardware in the loop: the real runtime against the rig, with faults, judged from outside."""

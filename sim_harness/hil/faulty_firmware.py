@@ -1,0 +1,151 @@
+"""The motor bus with what is wrong with it: a :class:`Firmware` around another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from protocol.robot_spec import Joint, RobotSpec
+from protocol.xl330 import RAD_PER_COUNT
+from sim_harness.firmware import Firmware
+from sim_harness.hil.faults import (
+    Babble,
+    BrownOut,
+    Dead,
+    Delay,
+    Drop,
+    Duplicate,
+    Flip,
+    Frozen,
+    Half,
+    Hot,
+    Jump,
+    NodeFault,
+    Noisy,
+    Overloaded,
+    Reboot,
+    Stuck,
+    WireFault,
+    joint_of,
+)
+from sim_harness.hil.wire_noise import damaged, damaged_reply
+from sim_harness.wire_end import Demand, Reading, Reply, Setpoint
+
+RESET_BELOW_V = 2.0
+"""No node's processor runs on less."""
+
+
+class FaultyFirmware:
+    """See :class:`sim_harness.firmware.Firmware`; without faults it changes nothing."""
+
+    def __init__(self, firmware: Firmware, spec: RobotSpec, rng: np.random.Generator) -> None:
+        self._firmware, self._spec, self._rng = firmware, spec, rng
+        self._wire: list[WireFault] = []
+        self._nodes: list[NodeFault] = []
+        self._held: list[Reading] = []
+        self._seen: list[Reading] = []
+        self.absent = firmware.absent
+
+    @property
+    def frames(self) -> int:
+        """Valid instruction packets seen."""
+        return self._firmware.frames
+
+    @property
+    def crc_errors(self) -> int:
+        """Packets ignored because their checksum was wrong."""
+        return self._firmware.crc_errors
+
+    def begin(self, fault: WireFault | NodeFault) -> None:
+        """From now on."""
+        if isinstance(fault, (Drop, Flip, Duplicate, Half, Delay, Babble)):
+            self._wire.append(fault)
+            return
+        self._nodes.append(fault)
+        self._held = [*self._seen]
+        self.absent.update(joint.id for joint in self._without_power(fault))
+
+    def end(self, fault: WireFault | NodeFault) -> None:
+        """No longer; a node that had no power starts anew."""
+        if isinstance(fault, (Drop, Flip, Duplicate, Half, Delay, Babble)):
+            self._wire.remove(fault)
+            return
+        self._nodes.remove(fault)
+        for joint in self._without_power(fault):
+            self.absent.discard(joint.id)
+            self._firmware.restart(joint.id)
+
+    def restart(self, node_id: int) -> None:
+        """What a power cycle does to a node."""
+        self._firmware.restart(node_id)
+
+    def demands(self, now_ns: int) -> Sequence[Demand]:
+        """What the nodes that have power ask of their motors."""
+        asked = self._firmware.demands(now_ns)
+        if not self.absent:
+            return asked
+        return [
+            _nothing(demand) if joint.id in self.absent else demand
+            for joint, demand in zip(self._spec.joints, asked, strict=True)
+        ]
+
+    def sense(self, readings: Sequence[Reading]) -> None:
+        """What the nodes believe to see."""
+        self._seen = [*readings]
+        for fault in self._nodes:
+            readings = self._altered(readings, fault)
+        self._firmware.sense(readings)
+
+    def receive(self, data: bytes, now_ns: int) -> list[Reply]:
+        """Bytes from the host, and answers, over a wire that may be bad."""
+        if not self._wire:
+            return self._firmware.receive(data, now_ns)
+        replies = self._firmware.receive(damaged(data, self._wire, self._rng), now_ns)
+        return [damaged_reply(reply, self._wire, self._rng) for reply in replies]
+
+    def _without_power(self, fault: NodeFault) -> list[Joint]:
+        if isinstance(fault, BrownOut):
+            return [*self._spec.joints] if fault.supply_v < RESET_BELOW_V else []
+        if isinstance(fault, (Dead, Reboot)):
+            joint = joint_of(fault.joint, self._spec)
+            return [] if joint is None else [joint]
+        return []
+
+    def _altered(self, readings: Sequence[Reading], fault: NodeFault) -> Sequence[Reading]:
+        if isinstance(fault, Frozen):
+            return self._held or readings
+        if isinstance(fault, BrownOut):
+            return [reading._replace(voltage_v=fault.supply_v) for reading in readings]
+        index = self._spec.joint_index(_name(joint_of(fault.joint, self._spec)))
+        seen = self._false(readings[index], fault, index)
+        return [seen if at == index else reading for at, reading in enumerate(readings)]
+
+    def _false(self, reading: Reading, fault: NodeFault, index: int) -> Reading:
+        """One node's reading under ``fault``."""
+        if isinstance(fault, Hot):
+            return reading._replace(temperature_c=fault.temperature_c)
+        if isinstance(fault, Overloaded):
+            return reading._replace(overloaded=True)
+        if isinstance(fault, Stuck):
+            held = self._held[index] if self._held else reading
+            return reading._replace(counts=held.counts, velocity_rad_s=0.0)
+        if isinstance(fault, Jump):
+            return reading._replace(counts=reading.counts + _counts(fault.offset_rad))
+        if isinstance(fault, Noisy):
+            off_rad = self._rng.normal(0.0, fault.sigma_rad)
+            return reading._replace(counts=reading.counts + _counts(off_rad))
+        return reading
+
+
+def _nothing(demand: Demand) -> Demand:
+    """What a motor without power does."""
+    return demand._replace(duty_max=0.0) if isinstance(demand, Setpoint) else 0.0
+
+
+def _name(joint: Joint | None) -> str:
+    return "" if joint is None else joint.name
+
+
+def _counts(angle_rad: float) -> int:
+    return round(angle_rad / RAD_PER_COUNT)

@@ -1,0 +1,82 @@
+"""The machine the runtime lives on, this one or another: commands and copies, nothing else."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from protocol.errors import ConfigError
+
+COMMAND_S = 300.0
+
+
+class Host:
+    """Where commands run: here, or as ``target`` of ssh."""
+
+    def __init__(self, target: str = "") -> None:
+        self._target = target
+        self._ssh = ("ssh", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=5")
+
+    @property
+    def local(self) -> bool:
+        """Whether it is this machine."""
+        return not self._target
+
+    def argv(self, command: Sequence[str], *options: str) -> list[str]:
+        """How ``command`` is run from here; ``options`` are ssh's."""
+        if not self._target:
+            return [*command]
+        return [*self._ssh, *options, self._target, "--", shlex.join(command)]
+
+    def call(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, in ``COMMAND_S``; its exit status is the caller's business.
+
+        Raises:
+            ConfigError: it cannot be run, or does not end.
+        """
+        try:
+            return subprocess.run(
+                self.argv(command), capture_output=True, text=True, timeout=COMMAND_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ConfigError(
+                f"{command[0]} on {self._target or 'this machine'}: {error}"
+            ) from error
+
+    def start(self, command: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Run a command in the background, its words in ``log``; it ends when this end of it does.
+
+        Raises:
+            ConfigError: it cannot be started.
+        """
+        try:
+            return subprocess.Popen(
+                self.argv(command, "-tt"), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        except OSError as error:
+            raise ConfigError(f"{command[0]} cannot be started ({error})") from error
+
+    def put(self, source: Path, target: str) -> None:
+        """Copy the contents of a directory into one that exists over there. Raises ConfigError."""
+        packed = subprocess.run(
+            ["tar", "-C", str(source), "-cf", "-", "."], capture_output=True, check=False
+        )
+        unpack = self.argv(["tar", "-C", target, "-xf", "-"])
+        unpacked = subprocess.run(unpack, input=packed.stdout, capture_output=True, check=False)
+        if packed.returncode or unpacked.returncode:
+            detail = (packed.stderr + unpacked.stderr).decode(errors="replace").strip()
+            raise ConfigError(f"{source} cannot be copied to {target}: {detail}")
+
+
+def host_of(address: str) -> Host:
+    """``local``, or ``ssh://USER@HOST``. Raises ConfigError for anything else."""
+    if address == "local":
+        return Host()
+    parts = urlsplit(address)
+    if parts.scheme != "ssh" or not parts.hostname or parts.path.strip("/"):
+        raise ConfigError(f"--onboard {address}: give ssh://USER@HOST, or local")
+    return Host(parts.netloc)

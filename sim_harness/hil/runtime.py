@@ -1,0 +1,143 @@
+"""The runtime under test: ``wombet-onboard run``, started, watched and hurt from outside."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from protocol.errors import ConfigError
+from sim_harness.hil.console import CommandConsole, Console, Pinned, SocketConsole
+from sim_harness.hil.faults import Process
+from sim_harness.hil.host import Host
+
+ROOM = "16m"
+"""Of a state directory that is to be filled."""
+END_S = 60.0
+BATCH_KIND = 0
+"""Of the entries of a spool that hold records."""
+SPOOL_FILE, AGENT_PID_FILE, BALLAST_FILE = "spool.sqlite", "agent.pid", "ballast"
+
+
+class Spooled(NamedTuple):
+    """Step records in a spool, and those that a gap declares as lost."""
+
+    kept: int
+    declared: int
+
+
+class Runtime:
+    """One robot's software, in directories of its own.
+
+    Args:
+        host: where it runs.
+        program: how ``wombet-onboard`` is called there.
+        robot: the robot file there.
+        port: the serial port there.
+        server: tcp://HOST:PORT.
+        place: a directory of its own there, for state and runtime.
+    """
+
+    def __init__(
+        self, host: Host, program: Sequence[str], robot: str, port: str, server: str, place: str
+    ) -> None:
+        self._host, self._program, self._place = host, tuple(program), place
+        self.state, self._runtime = f"{place}/state", f"{place}/run"
+        self._places = ("--robot", robot, "--state", self.state, "--runtime", self._runtime)
+        self._wires = ("--port", port, "--server", server, "--clock", "as-set")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._mounted = False
+
+    def prepare(self, template: Path, fillable: bool) -> None:
+        """Lay out its state directory; ``fillable`` puts it on a small file system of its own.
+
+        Raises:
+            ConfigError: the machine does not permit it.
+        """
+        self._must("mkdir", "-p", self.state)
+        if fillable:
+            options = ("-t", "tmpfs", "-o", f"size={ROOM},mode=0700", "wombet-hil", self.state)
+            self._must("mount", *options)
+            self._mounted = True
+        self._host.put(template, self.state)
+
+    def start(self, log: IO[bytes]) -> Console:
+        """Start it; the console through which an operator speaks to it."""
+        command = [*self._program, "run", *self._places, *self._wires]
+        self._process = self._host.start(command, log)
+        if self._host.local:
+            return SocketConsole(Path(self._runtime))
+        return CommandConsole(self._host, self._program, self._places)
+
+    def lay(self, policy: Path) -> Pinned:
+        """Copy a bundle, in a directory called like its version, to where it can be pinned.
+
+        Only a running agent tolerates an unsigned bundle in its state directory, and only another
+        machine's command line needs it there. Raises ConfigError.
+        """
+        parent = f"{self._place}/policies" if self._host.local else f"{self.state}/bundles"
+        bundle = f"{parent}/{policy.name}"
+        self._must("mkdir", "-p", bundle)
+        self._host.put(policy, bundle)
+        return Pinned(int(policy.name), bundle)
+
+    def signal(self, name: str, process: Process, control_pid: int) -> None:
+        """Send a signal to one of its processes; one that has gone meanwhile is not missed."""
+        pid = control_pid if process == "control" else self._agent_pid()
+        self._host.call("kill", f"-{name}", str(pid))
+
+    def fill(self) -> None:
+        """Leave no room for its state."""
+        self._host.call("dd", "if=/dev/zero", f"of={self.state}/{BALLAST_FILE}", "bs=4k")
+
+    def make_room(self) -> None:
+        """Undo :meth:`fill`."""
+        self._host.call("rm", "-f", f"{self.state}/{BALLAST_FILE}")
+
+    def hog(self, log: IO[bytes], processes: int, for_s: float) -> list[subprocess.Popen[bytes]]:
+        """So many processes that compute for nothing; they end by themselves."""
+        spin = ["timeout", f"{for_s:g}", "sh", "-c", "while :; do :; done"]
+        return [self._host.start(spin, log) for _ in range(processes)]
+
+    def stop(self) -> None:
+        """End it in good order."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def spooled(self) -> Spooled | None:
+        """What it has written down, once it has ended; None if that cannot be seen."""
+        path = Path(self.state) / SPOOL_FILE
+        if not self._host.local or not path.exists():
+            return None
+        with closing(sqlite3.connect(path)) as database:
+            entries = database.execute("SELECT kind, records FROM entries").fetchall()
+        kept = sum(records for kind, records in entries if kind == BATCH_KIND)
+        return Spooled(kept, sum(records for _, records in entries) - kept)
+
+    def clear(self) -> None:
+        """Give its file system back."""
+        if self._mounted:
+            self._host.call("umount", self.state)
+            self._mounted = False
+
+    def _agent_pid(self) -> int:
+        told = self._host.call("cat", f"{self._runtime}/{AGENT_PID_FILE}").stdout.strip()
+        if not told.isdigit():
+            raise ConfigError(f"{self._runtime}: no agent has told its process id")
+        return int(told)
+
+    def _must(self, *command: str) -> None:
+        done = self._host.call(*command)
+        if done.returncode != 0:
+            raise ConfigError(f"{shutil.which(command[0]) or command[0]}: {done.stderr.strip()}")

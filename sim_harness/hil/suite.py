@@ -1,0 +1,150 @@
+"""All scenarios of a robot, one after the other or side by side, and what came of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from protocol.errors import StoreError, WombetError
+from protocol.robot_spec import RobotSpec
+from sim_harness.hil.bench import Bench
+from sim_harness.hil.faults import CpuHog, Unplug, described
+from sim_harness.hil.report import Course, report
+from sim_harness.hil.scenario import Scenario, reason_to_skip
+from sim_harness.hil.timeline import faults_of
+from sim_harness.hil.trial import Trial
+from sim_harness.hil.truth import relive
+from sim_harness.hil.verdict import REALTIME_MIN, Pace, Result, expectations, judge
+
+SUMMARY_FILE, REPORT_FILE = "summary.json", "report.html"
+
+
+class Skipped(Struct, frozen=True):
+    """A scenario that this robot or machine cannot have, and why."""
+
+    name: str
+    reason: str
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """``summary.json``. ``valid`` says that every run kept up with real time."""
+
+    robot: str
+    realtime_factor: float
+    valid: bool
+    scenarios: list[Result]
+    passed: int
+    failed: int
+    skipped: list[Skipped]
+
+
+class Plan(NamedTuple):
+    """Scenarios to run, and those left out."""
+
+    chosen: list[Scenario]
+    skipped: list[Skipped]
+
+
+def plan(scenarios: Sequence[Scenario], spec: RobotSpec, pluggable: bool = True) -> Plan:
+    """Those that make sense on this robot; without ``pluggable`` the adapter is a real one.
+
+    Raises:
+        ConfigError: a scenario is about a joint that the robot does not have.
+    """
+    reasons = {
+        each.name: reason_to_skip(each, spec) or (None if pluggable else _needs_hands(each))
+        for each in scenarios
+    }
+    skipped = [Skipped(name, reason) for name, reason in reasons.items() if reason]
+    return Plan([each for each in scenarios if not reasons[each.name]], skipped)
+
+
+def run_suite(
+    bench: Bench, chosen: Plan, out: Path, jobs: int, say: Callable[[Result], None]
+) -> Summary:
+    """Run everything and write ``summary.json`` and ``report.html`` into ``out``.
+
+    Scenarios that hog the processor come last, alone.
+
+    Raises:
+        StoreError: the results cannot be written.
+    """
+
+    def one(scenario: Scenario) -> Course:
+        shutil.rmtree(out / scenario.name, ignore_errors=True)  # of the last time
+        course = run_one(bench, scenario, out / scenario.name)
+        say(course.result)
+        return course
+
+    hogs = [each for each in chosen.chosen if _hogs(each)]
+    others = [each for each in chosen.chosen if not _hogs(each)]
+    with ThreadPoolExecutor(jobs) as pool:
+        courses = [*pool.map(one, others)]
+    courses += [one(scenario) for scenario in hogs]
+    summary = summarise(bench.spec, [course.result for course in courses], chosen.skipped)
+    try:
+        text = msgspec.json.format(msgspec.json.encode(summary), indent=2)
+        (out / SUMMARY_FILE).write_bytes(text + b"\n")
+        (out / REPORT_FILE).write_text(report(bench.spec, courses), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{out}: the results cannot be written ({error})") from error
+    return summary
+
+
+def run_one(bench: Bench, scenario: Scenario, folder: Path) -> Course:
+    """Run, live through it again, judge. What could not be run is invalid, and says why."""
+    try:
+        tape, story = Trial(bench, scenario, folder).run()
+        truth = relive(tape, bench.spec, bench.robot.parent)
+    except WombetError as error:
+        return Course(scenario, _not_run(scenario, str(error)), None, None)
+    pace = Pace(tape.realtime_factor, tape.worst_lag_ms)
+    result = judge(scenario, bench.spec, truth, story, pace)
+    return Course(scenario, result, truth, story)
+
+
+def summarise(spec: RobotSpec, results: list[Result], skipped: list[Skipped]) -> Summary:
+    """Counts over all results."""
+    factor = min((result.realtime_factor for result in results), default=1.0)
+    return Summary(
+        robot=spec.name,
+        realtime_factor=factor,
+        valid=factor >= REALTIME_MIN and all(each.verdict != "invalid" for each in results),
+        scenarios=results,
+        passed=sum(result.verdict == "pass" for result in results),
+        failed=sum(result.verdict == "fail" for result in results),
+        skipped=skipped,
+    )
+
+
+def _needs_hands(scenario: Scenario) -> str | None:
+    unplugs = any(isinstance(fault, Unplug) for fault in faults_of(scenario))
+    return "a real adapter has to be pulled by hand" if unplugs else None
+
+
+def _hogs(scenario: Scenario) -> bool:
+    return any(isinstance(fault, CpuHog) for fault in faults_of(scenario))
+
+
+def _not_run(scenario: Scenario, reason: str) -> Result:
+    return Result(
+        name=scenario.name,
+        faults=[described(fault) for fault in faults_of(scenario)],
+        expected=expectations(scenario.must),
+        verdict="invalid",
+        time_to_safe_ms=None,
+        peak_effort_frac=0.0,
+        limit_violations=0,
+        records_lost=0,
+        final_mode="",
+        realtime_factor=0.0,
+        worst_lag_ms=0.0,
+        replayed=False,
+        reasons=[reason],
+    )

@@ -1,0 +1,229 @@
+"""Whether a run was as its scenario says it must be. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from msgspec import Struct
+
+from protocol.modes import Mode
+from protocol.robot_spec import RobotSpec
+from sim_harness.hil.faults import described
+from sim_harness.hil.scenario import LATCHED, Must, Scenario
+from sim_harness.hil.timeline import faults_of
+from sim_harness.hil.truth import SAMPLE_NS, Truth
+
+REALTIME_MIN = 0.98
+"""Below, healthy code looks sick: the run proves nothing."""
+STARTED, ZERO, OVER = "started", "zero", "over"
+"""Marks: the operator says start, the scenario's clock begins, it ends."""
+QUIET_S = 0.1
+"""Torque has to stay away for so long to be called off."""
+LIMIT_TOLERANCE_RAD = 0.02
+"""What MuJoCo's end stops give way under full effort."""
+
+
+class Entry(NamedTuple):
+    """A mode the runtime entered, by the rig's time."""
+
+    at_s: float
+    mode: str
+    reason: str
+
+
+class Story(NamedTuple):
+    """What the runtime told.
+
+    Attributes:
+        entries: modes in order.
+        final_mode: when the scenario was over; empty if it did not answer.
+        start_refused: of a latched robot: whether it refused to start; None if it was not asked.
+        records_lost: step records that were made and not kept.
+        records_unexplained: of these, how many no gap accounts for.
+    """
+
+    entries: Sequence[Entry]
+    final_mode: str
+    start_refused: bool | None
+    records_lost: int
+    records_unexplained: int = 0
+
+
+class Pace(NamedTuple):
+    """How well the rig kept up with the clock."""
+
+    realtime_factor: float
+    worst_lag_ms: float = 0.0
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """One line of ``summary.json``."""
+
+    name: str
+    faults: list[str]
+    expected: list[str]
+    verdict: Literal["pass", "fail", "invalid"]
+    time_to_safe_ms: float | None
+    peak_effort_frac: float
+    limit_violations: int
+    records_lost: int
+    final_mode: str
+    realtime_factor: float
+    worst_lag_ms: float
+    replayed: bool
+    reasons: list[str]
+
+
+def judge(scenario: Scenario, spec: RobotSpec, truth: Truth, story: Story, pace: Pace) -> Result:
+    """The verdict and the numbers behind it."""
+    safe_ms = time_to_safe_ms(truth)
+    peak = float(np.max(np.abs(truth.torque_nm), initial=0.0)) / spec.safety.effort_max_nm
+    crossings = limit_violations(truth, spec)
+    must = scenario.must
+    reasons = [
+        *_moved_early(truth),
+        *_modes(must, truth, story),
+        *_safety(must, safe_ms, peak, crossings),
+        *_recovery(must, truth, story),
+        *_records(must, story),
+    ]
+    invalid = [*_invalid(truth, pace)]
+    if reasons and pace.worst_lag_ms > 1e3 * spec.tick_s:  # it may have caused what failed
+        invalid.append(f"the rig was {pace.worst_lag_ms:.0f} ms late")
+    verdict: Literal["pass", "fail", "invalid"] = "fail" if reasons else "pass"
+    return Result(
+        name=scenario.name,
+        faults=[described(fault) for fault in faults_of(scenario)],
+        expected=expectations(must),
+        verdict="invalid" if invalid else verdict,
+        time_to_safe_ms=safe_ms,
+        peak_effort_frac=round(peak, 4),
+        limit_violations=crossings,
+        records_lost=story.records_lost,
+        final_mode=story.final_mode,
+        realtime_factor=round(pace.realtime_factor, 4),
+        worst_lag_ms=round(pace.worst_lag_ms, 1),
+        replayed=truth.mismatches == 0,
+        reasons=[*invalid, *reasons],
+    )
+
+
+def time_to_safe_ms(truth: Truth) -> float | None:
+    """From the first fault to the first stretch of ``QUIET_S`` without torque, if there is one.
+
+    A recording that ends sooner counts as quiet from then on.
+    """
+    begun = [turn.at_ns * 1e-9 for turn in truth.turns if turn.fault is not None and turn.begins]
+    if not begun:
+        return None
+    over_s = truth.mark_s(OVER)
+    first = int(np.searchsorted(truth.time_s, begun[0]))
+    last = len(truth.time_s) if over_s is None else int(np.searchsorted(truth.time_s, over_s))
+    asking = truth.asking[first:last]
+    samples = round(QUIET_S * 1e9 / SAMPLE_NS)
+    padded = np.concatenate([asking, np.zeros(samples, dtype=bool)])
+    busy = np.convolve(padded, np.ones(samples), "valid")[: asking.size]
+    quiet = np.flatnonzero(busy < 0.5)
+    if quiet.size == 0:
+        return None
+    return round(1e3 * max(float(truth.time_s[first + quiet[0]]) - begun[0], 0.0), 1)
+
+
+def limit_violations(truth: Truth, spec: RobotSpec) -> int:
+    """How often a joint went beyond its limits."""
+    low = np.array([joint.position_min_rad for joint in spec.joints]) - LIMIT_TOLERANCE_RAD
+    high = np.array([joint.position_max_rad for joint in spec.joints]) + LIMIT_TOLERANCE_RAD
+    beyond = (truth.position_rad < low) | (truth.position_rad > high)
+    return int(np.count_nonzero(beyond[1:] & ~beyond[:-1]) + np.count_nonzero(beyond[:1]))
+
+
+def expectations(must: Must) -> list[str]:
+    """What has to hold, for people."""
+    lines = [f"ends in {' or '.join(must.end)}"]
+    if must.through:
+        lines.append(f"through {', '.join(must.through)}")
+    if must.never:
+        lines.append(f"never {', '.join(must.never)}")
+    if must.safe_within_ms is not None:
+        lines.append(f"no torque within {must.safe_within_ms:g} ms")
+    if must.back_within_s is not None:
+        lines.append(f"runs again within {must.back_within_s:g} s")
+    lines.append(f"effort at most {must.effort_max_frac:g} of the limit")
+    lines += ["inside the limits"] if must.limits else []
+    lines += ["no record lost"] if must.records else []
+    return lines
+
+
+def _invalid(truth: Truth, pace: Pace) -> Iterator[str]:
+    if pace.realtime_factor < REALTIME_MIN:
+        yield f"ran at {pace.realtime_factor:.3f} of real time"
+    if truth.mismatches:
+        yield f"{truth.mismatches} answers differ in the replay"
+    if truth.mark_s(OVER) is None:
+        yield "the scenario was not run to its end"
+
+
+def _moved_early(truth: Truth) -> Iterator[str]:
+    started_s = truth.mark_s(STARTED)
+    before = truth.time_s < (np.inf if started_s is None else started_s)
+    if truth.asking[before].any():
+        yield "a motor was asked before anybody said start"
+
+
+def _modes(must: Must, truth: Truth, story: Story) -> Iterator[str]:
+    if story.final_mode not in must.end:
+        over_s = truth.mark_s(OVER) or np.inf
+        told = [entry.reason for entry in story.entries if entry.at_s <= over_s]
+        why = told[-1] if told else "it did not answer"
+        yield f"ended in {story.final_mode or 'silence'} ({why})"
+    if story.final_mode in LATCHED and story.start_refused is False:
+        yield f"{story.final_mode} is not latched: it started"
+    zero_s, over_s = truth.mark_s(ZERO) or 0.0, truth.mark_s(OVER) or np.inf
+    seen = [entry for entry in story.entries if zero_s <= entry.at_s <= over_s]
+    forbidden = [entry for entry in seen if entry.mode in must.never]
+    yield from (f"came to {entry.mode} ({entry.reason})" for entry in forbidden)
+    rest = (entry.mode for entry in seen)
+    missing = [mode for mode in must.through if mode not in rest]
+    if missing:
+        yield f"never came to {missing[0]}"
+
+
+def _safety(must: Must, safe_ms: float | None, peak: float, crossings: int) -> Iterator[str]:
+    if must.safe_within_ms is not None and (safe_ms is None or safe_ms > must.safe_within_ms):
+        told = "never" if safe_ms is None else f"after {safe_ms:g} ms"
+        yield f"without torque {told}, not within {must.safe_within_ms:g} ms"
+    if peak > must.effort_max_frac:
+        yield f"effort of {peak:.2f} of the limit"
+    if must.limits and crossings:
+        yield f"limits crossed {crossings} times"
+
+
+def _recovery(must: Must, truth: Truth, story: Story) -> Iterator[str]:
+    if must.back_within_s is None:
+        return
+    ended = [
+        turn.at_ns * 1e-9 for turn in truth.turns if turn.fault is not None and not turn.begins
+    ]
+    after_s = max(ended, default=truth.mark_s(ZERO) or 0.0)
+    if not any(
+        start_s <= after_s + must.back_within_s and until_s > after_s
+        for start_s, until_s in _spans(story.entries, Mode.RUN.name)
+    ):
+        yield f"did not run again within {must.back_within_s:g} s"
+
+
+def _records(must: Must, story: Story) -> Iterator[str]:
+    if must.records and story.records_lost:
+        yield f"{story.records_lost} records lost"
+    if story.records_unexplained:
+        yield f"{story.records_unexplained} records are neither kept nor declared as a gap"
+
+
+def _spans(entries: Sequence[Entry], mode: str) -> Iterator[tuple[float, float]]:
+    """When the runtime was in ``mode``: from, until."""
+    ends = [entry.at_s for entry in entries[1:]] + [np.inf]
+    for entry, until_s in zip(entries, ends, strict=True):
+        if entry.mode == mode:
+            yield entry.at_s, until_s

@@ -1,0 +1,64 @@
+"""Hardware in the loop, with real processes: two scenarios through the command itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from protocol.robot_spec import load_robot_spec
+from sim_harness.hil.tape import read_tape
+from sim_harness.hil.truth import relive
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+ROBOT = Path(__file__).parents[2] / "hw_configs" / "furuta.toml"
+SCENARIOS = ("adapter_unplugged", "operator_estop")
+RESULT = {
+    *("name", "faults", "expected", "verdict", "time_to_safe_ms", "peak_effort_frac"),
+    *("limit_violations", "records_lost", "final_mode"),
+}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> tuple[Path, int]:
+    """Where the results lie, and the exit status."""
+    out = tmp_path_factory.mktemp("hil")
+    argv = [sys.executable, "-m", "sim_harness.main", "hil", "--robot", str(ROBOT)]
+    argv += ["--out", str(out), "--only", *SCENARIOS]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    return out, done.returncode
+
+
+def test_the_robot_becomes_safe_in_every_one_of_them(ran):
+    out, status = ran
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["failed"] == 0, [each["reasons"] for each in summary["scenarios"]]
+    if not summary["valid"]:
+        pytest.skip(f"this machine is too slow now: {summary['realtime_factor']} of real time")
+    assert (status, summary["passed"], summary["robot"]) == (0, len(SCENARIOS), "furuta")
+    assert summary["realtime_factor"] >= 0.98
+    for each in summary["scenarios"]:
+        assert set(each) >= RESULT
+        assert each["time_to_safe_ms"] <= 400.0
+        assert (each["limit_violations"], each["records_lost"]) == (0, 0)
+
+
+def test_what_was_recorded_in_real_time_replays_in_lock_step(ran):
+    out, _ = ran
+    spec = load_robot_spec(ROBOT)
+    for name in SCENARIOS:
+        tape = read_tape(out / name / "tape.msgpack")
+        assert len(tape.events) > 50
+        assert relive(tape, spec, ROBOT.parent).mismatches == 0
+
+
+def test_the_report_stands_alone(ran):
+    page = (ran[0] / "report.html").read_text(encoding="utf-8")
+    assert all(f'id="{name}"' in page for name in SCENARIOS)
+    assert "http" not in page
