@@ -1,0 +1,1 @@
+"""From a box to a fleet: the fleet file, what a unit is flashed with, flashing, provisioning."""

@@ -1,0 +1,112 @@
+"""Files to be laid over a unit's root file system: whole, in order, the same bytes every time.
+
+A manifest with the SHA-256 of each lies among them. Everything belongs to root; what others may
+read says its mode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from protocol.errors import ConfigError
+
+MANIFEST = "etc/wombet/overlay.sha256"
+SECRET_MODE = 0o600
+_DIRECTORY_MODE = 0o755
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A regular file, or a symbolic link if it has a ``link``."""
+
+    path: str
+    data: bytes = b""
+    mode: int = 0o644
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A directory that needs another mode than the usual."""
+
+    path: str
+    mode: int
+
+
+class Overlay:
+    """Entries sorted by path, each below the root, none twice; the manifest is added.
+
+    Raises:
+        ConfigError: a path leaves the root, comes twice, or lies below a file.
+    """
+
+    def __init__(self, entries: Iterable[Entry], folders: Iterable[Folder] = ()) -> None:
+        named = sorted(entries, key=lambda entry: entry.path)
+        check_paths([entry.path for entry in named])
+        manifest = Entry(MANIFEST, manifest_of(named))
+        self.entries: Sequence[Entry] = sorted([*named, manifest], key=lambda entry: entry.path)
+        self.folders = {folder.path: folder.mode for folder in folders}
+
+    def directories(self) -> list[Folder]:
+        """Every directory above an entry, parents first."""
+        found = set(self.folders)
+        for path in [entry.path for entry in self.entries] + list(self.folders):
+            found |= {str(parent) for parent in PurePosixPath(path).parents} - {"."}
+        return [Folder(path, self.folders.get(path, _DIRECTORY_MODE)) for path in sorted(found)]
+
+    def tar(self) -> bytes:
+        """The archive. It depends on nothing but the entries: no clock, no user, no umask."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+            for folder in self.directories():
+                head = _head(folder.path, folder.mode)
+                head.type = tarfile.DIRTYPE
+                archive.addfile(head)
+            for entry in self.entries:
+                head = _head(entry.path, entry.mode)
+                if entry.link is None:
+                    head.size = len(entry.data)
+                else:
+                    head.type, head.linkname = tarfile.SYMTYPE, entry.link
+                archive.addfile(head, io.BytesIO(entry.data))
+        return buffer.getvalue()
+
+
+def manifest_of(entries: Sequence[Entry]) -> bytes:
+    """One line a regular file, as ``sha256sum --check`` reads it at the root."""
+    lines = [
+        f"{hashlib.sha256(entry.data).hexdigest()}  {entry.path}\n"
+        for entry in entries
+        if entry.link is None
+    ]
+    return "".join(lines).encode()
+
+
+def paths_in(manifest: bytes) -> list[str]:
+    """The paths that a manifest names."""
+    return [line[66:] for line in manifest.decode().splitlines()]
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Raises ConfigError unless all are distinct, relative, and none passes through another."""
+    taken = set(paths)
+    if len(taken) != len(paths):
+        raise ConfigError("two files of the overlay have the same path")
+    for path in paths:
+        pure = PurePosixPath(path)
+        plain = str(pure) == path and not pure.is_absolute() and ".." not in pure.parts
+        if not plain or "\n" in path or taken & {str(parent) for parent in pure.parents}:
+            raise ConfigError(f"{path!r} cannot be a file of the overlay")
+
+
+def _head(path: str, mode: int) -> tarfile.TarInfo:
+    head = tarfile.TarInfo(path)
+    head.mode, head.mtime = mode, 0
+    head.uid = head.gid = 0
+    head.uname = head.gname = "root"
+    return head

@@ -1,0 +1,129 @@
+"""Everything that one unit gets: runtime, units, rules, limits, robot file, identity.
+
+The same fleet file, identity and wheels give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import resources
+
+import msgspec
+
+from offboard.fleet.fleet_file import BUS_LINK, Unit
+from offboard.fleet.overlay import SECRET_MODE, Entry, Folder, Overlay
+from offboard.fleet.release_tree import Release
+from offboard.fleet.unit_identity import UnitIdentity
+from protocol.robot_spec import parse_robot_spec
+
+SERVICES = ("wombet-control.service", "wombet-agent.service")
+IDENTITY = "etc/wombet/identity"
+PRIVATE = (IDENTITY, f"{IDENTITY}/keys", f"{IDENTITY}/tuf")
+"""Directories that only root enters."""
+_SYSTEM = "etc/systemd/system"
+_ANY_MODE = 0o777
+_BUS_RULE = """\
+# The motor bus of this unit; it is not asked whether it is a modem.
+SUBSYSTEM=="tty", ENV{{ID_BUS}}=="usb", ENV{{ID_SERIAL_SHORT}}=="{serial}", \\
+  SYMLINK+="{link}", ENV{{ID_MM_DEVICE_IGNORE}}="1"
+"""
+
+
+def make_overlay(
+    name: str,
+    unit: Unit,
+    robot_file: str,
+    server: str,
+    operators: list[str],
+    identity: UnitIdentity,
+    release: Release,
+    data_partition: bool,
+) -> Overlay:
+    """The overlay of one unit.
+
+    Args:
+        name: the unit's.
+        unit: its entry in the fleet file.
+        robot_file: the robot file with its calibration.
+        server: where the training server listens.
+        operators: ssh public keys of those who may log in as root.
+        identity: its own.
+        release: the runtime it starts with.
+        data_partition: its drive has a partition for its data, as one has that was flashed.
+
+    Raises:
+        ConfigError: the robot file is wrong, or the release lacks the systemd units.
+    """
+    entries = [
+        *release.installed(),
+        *_configuration(name, unit, robot_file, server),
+        *_identity(identity),
+        *_services(release, parse_robot_spec(robot_file, unit.robot).timing.cpu),
+        *_machine(unit),
+        *(_data_partition() if data_partition else ()),
+        *(_operators(operators) if operators else ()),
+    ]
+    return Overlay(entries, [Folder(path, 0o700) for path in PRIVATE])
+
+
+def system_file(name: str) -> bytes:
+    """A file of ours that every unit gets as it is."""
+    return resources.files("offboard.fleet").joinpath("system_files", name).read_bytes()
+
+
+def _configuration(name: str, unit: Unit, robot_file: str, server: str) -> Iterator[Entry]:
+    about = {"unit": name, "channel": unit.channel, "serial": unit.serial}
+    environment = f"WOMBET_PORT={unit.port}\nWOMBET_SERVER={server}\n"
+    yield Entry("etc/wombet/robot.toml", robot_file.encode())
+    yield Entry("etc/wombet/robot.env", environment.encode())
+    yield Entry("etc/wombet/unit.json", msgspec.json.encode(about) + b"\n")
+
+
+def _identity(identity: UnitIdentity) -> Iterator[Entry]:
+    yield Entry(f"{IDENTITY}/keys/robot.public", identity.public)
+    yield Entry(f"{IDENTITY}/keys/robot.secret", identity.secret, SECRET_MODE)
+    yield Entry(f"{IDENTITY}/keys/server.public", identity.server)
+    yield Entry(f"{IDENTITY}/tuf/root.json", identity.root)
+
+
+def _services(release: Release, cpu: int) -> Iterator[Entry]:
+    """The runtime's own units, started at boot, on the cores that the robot file says."""
+    for service in SERVICES:
+        yield Entry(f"{_SYSTEM}/{service}", release.file(f"lib/onboard/systemd/{service}"))
+        yield _wanted_by("multi-user.target", service)
+    if cpu != 0:
+        for service, cores in zip(SERVICES, (f"{cpu} 0", "0"), strict=True):
+            text = f"# timing.cpu of the robot file is {cpu}.\n[Service]\nCPUAffinity=\n"
+            yield Entry(
+                f"{_SYSTEM}/{service}.d/cores.conf", f"{text}CPUAffinity={cores}\n".encode()
+            )
+
+
+def _machine(unit: Unit) -> Iterator[Entry]:
+    """Users, limits, devices."""
+    rules = system_file("70-wombet.rules")
+    if unit.bus_serial:
+        rules += _BUS_RULE.format(
+            serial=unit.bus_serial, link=BUS_LINK.removeprefix("/dev/")
+        ).encode()
+    yield Entry("etc/udev/rules.d/70-wombet.rules", rules)
+    yield Entry("etc/security/limits.d/60-wombet.conf", system_file("limits.conf"))
+    yield Entry("etc/sysusers.d/wombet.conf", system_file("sysusers.conf"))
+    yield Entry("etc/tmpfiles.d/wombet.conf", system_file("tmpfiles.conf"))
+    if unit.bus.startswith("/dev/ttyTHS"):  # NVIDIA's console would speak on the motor bus
+        yield Entry(f"{_SYSTEM}/nvgetty.service", mode=_ANY_MODE, link="/dev/null")
+
+
+def _data_partition() -> Iterator[Entry]:
+    for name in ("var-lib-wombet.mount", "wombet-data.service"):
+        yield Entry(f"{_SYSTEM}/{name}", system_file(name))
+    yield _wanted_by("local-fs.target", "var-lib-wombet.mount")
+
+
+def _operators(keys: list[str]) -> Iterator[Entry]:
+    yield Entry("etc/wombet/operators", "".join(f"{key}\n" for key in keys).encode())
+    yield Entry("etc/ssh/sshd_config.d/60-wombet.conf", system_file("sshd.conf"))
+
+
+def _wanted_by(target: str, unit: str) -> Entry:
+    return Entry(f"{_SYSTEM}/{target}.wants/{unit}", mode=_ANY_MODE, link=f"../{unit}")
