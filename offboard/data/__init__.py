@@ -1,0 +1,1 @@
+"""Recorded data as people use it: listed, checked, exported, imported, and deleted in time."""

@@ -1,0 +1,78 @@
+"""Inventories as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from offboard.data.inventory import EpisodeDetail, EpisodeFacts, RobotFacts
+from offboard.data.verification import Verdict
+
+
+def robots_table(robots: Sequence[RobotFacts]) -> Table:
+    """One line a robot, and one for every loss it declared."""
+    table = _table("robot", "packed records", "kB", "holes", "doubled", "deleted", "declared lost")
+    for facts in robots:
+        losses = [
+            f"{loss.records or '?'} from {loss.first_record}: {loss.reason}"
+            for loss in facts.declared
+        ]
+        table.add_row(
+            facts.robot,
+            f"{facts.packed_records}",
+            f"{facts.packed_bytes / 1e3:.0f}",
+            f"{facts.holes}",
+            f"{facts.duplicates}",
+            f"{facts.deleted_episodes}",
+            "\n".join(losses) or "nothing",
+        )
+    return table
+
+
+def episodes_table(episodes: Sequence[EpisodeFacts]) -> Table:
+    """One line an episode."""
+    table = _table("robot", "episode", "records", "s", "missing", "end", "policy", "kB", "SHA-256")
+    for facts in episodes:
+        table.add_row(
+            facts.robot,
+            facts.name,
+            f"{facts.records}",
+            f"{facts.seconds:.2f}",
+            f"{facts.missing}",
+            "damaged" if facts.fault else facts.end,
+            " ".join(map(str, facts.policies)),
+            f"{facts.size_bytes / 1e3:.1f}",
+            facts.sha256[:8],
+            style="red" if facts.fault else None,
+        )
+    return table
+
+
+def columns_table(detail: EpisodeDetail) -> Table:
+    """One line a column of the episode."""
+    table = _table("column", "unit", "least", "mean", "most")
+    for column in detail.columns:
+        values = (f"{value:.4g}" for value in (column.least, column.mean, column.most))
+        table.add_row(column.name, column.unit, *values)
+    return table
+
+
+def damage_table(verdict: Verdict) -> Table:
+    """One line for each thing that is not what was written."""
+    table = _table("damaged", "how")
+    for damage in verdict.damage:
+        table.add_row(damage.what, damage.fault)
+    return table
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    numbers = {"packed records", "records", "s", "kB", "holes", "doubled", "missing", "deleted"}
+    for heading in headings:
+        table.add_column(
+            heading,
+            justify="right" if heading in numbers else "left",
+            no_wrap=heading in {"episode", "SHA-256"},
+        )
+    return table

@@ -1,0 +1,133 @@
+"""Do other people's own readers make of our exports what the robot did?
+
+They are heavy and warn a lot, so each runs in a process of its own; ``make test-exports`` installs
+them. What they need no network for, they are kept from asking.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_data import made_log
+
+from offboard.data.lerobot_writer import write_lerobot
+from offboard.data.recording import read_recording
+
+pytestmark = pytest.mark.timeout(900)
+
+LEROBOT = """
+import sys
+import numpy, torch
+try:
+    import torchvision
+except RuntimeError:  # made for another torch, it lacks its image operators; no image is read here
+    operators = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        operators.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+place, out = sys.argv[1:]
+window = {"observation.state": [-0.02, 0.0]}
+data = LeRobotDataset("local/data", root=place, delta_timestamps=window)
+frames = [data[index] for index in range(len(data))]
+one = LeRobotDataset("local/data", root=place, episodes=[1])
+numpy.savez(
+    out,
+    obs=numpy.stack([frame["observation.state"][1] for frame in frames]),
+    before=numpy.stack([frame["observation.state"][0] for frame in frames]),
+    action=numpy.stack([frame["action"] for frame in frames]),
+    reward=numpy.stack([frame["next.reward"] for frame in frames]),
+    sense_ns=numpy.stack([frame["sense_ns"] for frame in frames]),
+    episode=numpy.stack([frame["episode_index"] for frame in frames]),
+    task=[frame["task"] for frame in frames],
+    names=data.meta.names["observation.state"],
+    mean=data.meta.stats["observation.state"]["mean"],
+    counts=[data.num_episodes, data.num_frames, data.fps, len(one)],
+)
+"""
+
+RERUN_LEROBOT = """
+import sys
+from rerun.experimental import LeRobotReader
+
+reader = LeRobotReader(sys.argv[1])
+print(reader.version, len(reader.episodes()))
+print(*[chunk for episode in reader.episodes() for chunk in reader.stream(episode)])
+"""
+
+
+def ran(folder: Path, *command: object) -> str:
+    """Output of a reader that has a home of its own and no network."""
+    (folder / "home").mkdir(exist_ok=True)
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home"), "HOME": str(folder / "home")}
+    done = subprocess.run(
+        [str(word) for word in command],
+        env={**os.environ, **offline},
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rerun(folder: Path, *words: object) -> str:
+    program = Path(sys.executable).with_name("rerun")
+    ran(folder, program, "analytics", "disable")
+    return ran(folder, program, *words)
+
+
+@pytest.mark.skipif(find_spec("lerobot") is None, reason="lerobot's reader: make test-exports")
+def test_lerobot_reads_what_the_robot_did(tmp_path):
+    log = made_log(tmp_path / "archive")
+    write_lerobot(log, tmp_path / "data")
+    ran(
+        tmp_path,
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        LEROBOT,
+        tmp_path / "data",
+        tmp_path / "read",
+    )
+    read = np.load(tmp_path / "read.npz")
+    obs = np.concatenate([part.obs for part in log.trajectories])
+    np.testing.assert_array_equal(read["obs"], obs)
+    np.testing.assert_array_equal(read["before"][1:21], obs[:20])
+    np.testing.assert_array_equal(read["before"][21], obs[21])  # never from another episode
+    np.testing.assert_array_equal(read["action"][:20], log.trajectories[0].applied[:, 0])
+    np.testing.assert_array_equal(read["reward"][:20], log.trajectories[0].reward)
+    times = np.concatenate([part.sense_ns for part in log.trajectories])
+    np.testing.assert_array_equal(read["sense_ns"], times)
+    np.testing.assert_array_equal(read["episode"], np.repeat([0, 1, 2], 21))
+    np.testing.assert_allclose(read["mean"], obs.mean(0), rtol=1e-4, atol=1e-6)
+    assert {*read["task"]} == {"swing_up"}
+    assert tuple(read["names"]) == log.columns
+    assert read["counts"].tolist() == [3, 63, 50, 21]
+
+
+@pytest.mark.skipif(find_spec("rerun") is None, reason="Rerun's reader: make test-exports")
+def test_rerun_opens_the_archive_as_it_is(tmp_path):
+    made_log(tmp_path / "archive", count=1)
+    path = tmp_path / "archive/r/g001-e000000.mcap"
+    assert "ok" in rerun(tmp_path, "mcap", "check", path)
+    rerun(tmp_path, "mcap", "convert", path, "-o", tmp_path / "r.rrd")
+    rerun(tmp_path, "rrd", "verify", tmp_path / "r.rrd")
+    shown = rerun(tmp_path, "rrd", "print", "-vvv", tmp_path / "r.rrd")
+    for sense_ns in read_recording(path).rows["sense_ns"].tolist():
+        second = datetime.fromtimestamp(sense_ns // 10**9, timezone.utc)
+        assert f"{second:%H:%M:%S}.{sense_ns % 10**9:09d}".rstrip("0") in shown
+
+
+@pytest.mark.skipif(find_spec("rerun") is None, reason="Rerun's reader: make test-exports")
+def test_rerun_plots_the_lerobot_export(tmp_path):
+    write_lerobot(made_log(tmp_path / "archive"), tmp_path / "data")
+    shown = ran(tmp_path, sys.executable, "-W", "ignore", "-c", RERUN_LEROBOT, tmp_path / "data")
+    assert shown.startswith("v3 3")
+    assert "velocity:pendulum" in shown
