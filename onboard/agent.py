@@ -39,6 +39,7 @@ from onboard.silence import Silence
 from onboard.spool import Spool, open_spool
 from onboard.uplink import Uplink
 from onboard.version_floor import FLOOR_FILE
+from onboard.wall_clock import WallClock
 from onboard.window import Window
 from protocol.errors import StoreError
 from protocol.robot_spec import RobotSpec
@@ -121,7 +122,13 @@ class Agent:
 
 
 def run_agent(
-    spec: RobotSpec, task: str, server: str, state: Path, runtime: Path, metrics_port: int = 0
+    spec: RobotSpec,
+    task: str,
+    server: str,
+    state: Path,
+    runtime: Path,
+    clock: WallClock,
+    metrics_port: int = 0,
 ) -> int:
     """Run until SIGTERM or SIGINT.
 
@@ -131,6 +138,7 @@ def run_agent(
         server: ``tcp://HOST:PORT`` of the server.
         state: durable directory with ``keys/`` and ``tuf/root.json`` from enrolment.
         runtime: tmpfs directory in which control's ring and socket lie.
+        clock: by which signatures expire.
         metrics_port: where Prometheus may scrape, on loopback; 0 for nowhere.
 
     Returns:
@@ -146,12 +154,14 @@ def run_agent(
     write_number(runtime / AGENT_PID_FILE, os.getpid())
     with (
         closing(LogFile(state / LOG_FILE).open()) as file,
-        notifier_for(os.environ, os.getpid()) as notifier,
+        closing(notifier_for(os.environ, os.getpid()).open()) as notifier,
     ):
         log = EventLog(sys.stderr, time.time, file)
         while not stop.is_set():
             try:
-                with _assembled(spec, task, server, state, runtime, metrics_port, log) as agent:
+                with _assembled(
+                    spec, task, server, state, runtime, clock, metrics_port, log
+                ) as agent:
                     agent.run(stop, time.monotonic, notifier.kick)
             except DamagedError as error:  # opening the spool again sets the file aside
                 log.note("spool_damaged", reason=str(error))
@@ -166,6 +176,7 @@ def _assembled(
     server: str,
     state: Path,
     runtime: Path,
+    clock: WallClock,
     metrics_port: int,
     log: EventLog,
 ) -> Iterator[Agent]:
@@ -181,11 +192,11 @@ def _assembled(
         )
         if metrics_port:
             collector = ControlCollector(partial(_asked, runtime / SOCKET_FILE), spool)
-            owned.enter_context(MetricsServer(collector, metrics_port))
+            owned.enter_context(closing(MetricsServer(collector, metrics_port).open()))
         socket = owned.enter_context(closing(dial()))
         uplink = Uplink(socket, spool, Window(random.random), spec.digest(), task)
         fetcher = ServerFetcher(dial)
-        store = BundleStore(state, spec, task, fetcher)
+        store = BundleStore(state, spec, task, fetcher, clock)
         courier = owned.enter_context(closing(Courier(store, fetcher)))
         liaison = Liaison(control, store, courier, uplink, spool, log, state / FLOOR_FILE)
         liaison.recall()

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from onboard.bus import Bus
+from onboard.bus import TRIPPED, Bus, Fact
+from onboard.finding import Finding, Verdict, judged
 from onboard.safety import Safety
 from onboard.schedule import Schedule
-from onboard.self_test import Finding, Verdict, judged
-from protocol import xl330
 from protocol.errors import BusError
 from protocol.robot_spec import RobotSpec
 
@@ -91,20 +90,19 @@ class ArmedTest:
     def _nudge(self, motor: int, direction: float) -> Nudge:
         """Raise the effort until the joint has moved or the ceiling is reached."""
         index = self._spec.joint_index(self._spec.actuated[motor].name)
-        action = [0.0] * len(self._spec.actuated)
         started_rad, moved_rad, share = self._bus.position_rad[index], 0.0, 0.0
         while abs(moved_rad) < MOVED_RAD and share < CEILING:
             share += RAMP_1_S * self._spec.tick_s
-            action[motor] = direction * share
+            action = self._safety.still.tolist()
+            action[motor] += direction * share
             self._command(action)
             moved_rad = self._bus.position_rad[index] - started_rad
-        return Nudge(action[motor], moved_rad, self._bus.velocity_rad_s[index])
+        return Nudge(direction * share, moved_rad, self._bus.velocity_rad_s[index])
 
     def _rest(self) -> None:
-        """Zero effort until the joint stands."""
-        still = [0.0] * len(self._spec.actuated)
+        """No more motion is asked for until the joint stands."""
         for _ in range(round(COME_TO_REST_S * self._spec.control_hz)):
-            self._command(still)
+            self._command(self._safety.still.tolist())
 
     def _command(self, action: list[float]) -> None:
         self._schedule.wait()
@@ -112,16 +110,18 @@ class ArmedTest:
         self._safety.command(action, self._bus.position_rad, self._bus.velocity_rad_s)
 
     def _watchdog(self) -> Finding:
-        """Torque on at zero current, then not a word: every motor must have noticed."""
-        what = f"{xl330.BUS_WATCHDOG.name}, tripped on purpose"
+        """Torque on without motion, then not a word: every motor must have noticed."""
+        what = f"{Fact.WATCHDOG.value}, tripped on purpose"
+        if not self._bus.watchdog_s:
+            return Finding(Verdict.WARNING, what, "these motors have none to trip")
         silence_s = SILENCES * self._spec.bus.watchdog_s
         try:
             self._safety.power_on()
             self._sleep(silence_s)
-            checks = self._bus.check_motors(xl330.BUS_WATCHDOG)
+            checks = self._bus.check_all(Fact.WATCHDOG)
         except BusError as error:
             return Finding(Verdict.FAILED, what, str(error))
-        deaf = [c.joint.name for c in checks if c.value != xl330.WATCHDOG_TRIPPED]
+        deaf = [c.joint.name for c in checks if c.value != TRIPPED]
         problem = f"{', '.join(deaf)} did not stop after {silence_s * 1e3:.0f} ms of silence"
         return judged(what, problem if deaf else None, "every motor stopped itself")
 

@@ -23,6 +23,7 @@ _POLL_MS = 100
 class ServerFetcher(FetcherInterface):
     """Asks the server for one chunk after the other over a DEALER socket of its own.
 
+    Every chunk but the last is as large as one may be, so that no server can feed crumbs for ever.
     The socket is made at the first request, in the thread that asks, and must be closed there.
     """
 
@@ -51,8 +52,11 @@ class ServerFetcher(FetcherInterface):
             chunk = self._chunk(url, offset)
             if not chunk.found:
                 raise DownloadHTTPError(f"the server has no {url}", _NOT_FOUND)
-            if not chunk.data and chunk.total > offset:
-                raise DownloadError(f"the server sends nothing of {url} at byte {offset}")
+            if len(chunk.data) != min(CHUNK_BYTES, chunk.total - offset):
+                raise DownloadError(
+                    f"the server sends {len(chunk.data)} bytes of {url} at byte {offset} of "
+                    f"{chunk.total}: less than it could, or more"
+                )
             yield chunk.data
             offset, total = offset + len(chunk.data), chunk.total
 

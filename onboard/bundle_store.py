@@ -9,29 +9,32 @@ Source: FLEET.md § 1.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import Struct
-from tuf.api.exceptions import DownloadError, RepositoryError
-from tuf.api.metadata import Metadata, TargetFile
+from msgspec.structs import replace
 from tuf.ngclient.fetcher import FetcherInterface
-from tuf.ngclient.updater import Updater
 
 from onboard.bundle_directory import bundles_of, held_versions
 from onboard.control_api import GRAPH_FILE, MANIFEST_FILE, WEIGHTS_FILE
+from onboard.durable import sync
 from onboard.graph_check import check_graph
-from onboard.version_floor import Floor, highest
+from onboard.signatures import verify_files
+from onboard.update_client import UpdateClient
+from onboard.version_floor import Floor
+from onboard.wall_clock import WallClock
 from onboard.weights_check import check_weights
 from protocol.bundle import (
     GRAPH_MAX_BYTES,
     MANIFEST_MAX_BYTES,
     MANIFEST_PATH,
     WEIGHTS_MAX_BYTES,
-    Manifest,
+    WEIGHTS_ROLE,
     check_manifest,
     decode_manifest,
 )
@@ -40,7 +43,8 @@ from protocol.observation import Layout
 from protocol.robot_spec import RobotSpec
 
 KEPT_BUNDLES = 5
-_ROLES = ("root", "timestamp", "snapshot", "targets")
+SIGNATURES = "signatures"
+"""Directory beside a bundle's files, with the lists that prove them."""
 
 
 class Update(Struct, frozen=True):
@@ -54,16 +58,22 @@ class BundleStore:
     """The bundles of one robot and task under its state directory.
 
     ``state/tuf/root.json`` is the root of trust given at enrolment, ``state/tuf/cache`` belongs to
-    python-tuf, ``state/bundles`` is ours.
+    the update client, ``state/bundles`` is ours.
     """
 
-    def __init__(self, state: Path, spec: RobotSpec, task: str, fetcher: FetcherInterface) -> None:
+    def __init__(
+        self,
+        state: Path,
+        spec: RobotSpec,
+        task: str,
+        fetcher: FetcherInterface,
+        clock: WallClock,
+    ) -> None:
         self._root = state / "tuf" / "root.json"
-        self._cache = state / "tuf" / "cache"
+        self._client = UpdateClient(self._root, state / "tuf" / "cache", fetcher, clock)
         self._bundles = bundles_of(state)
         self._spec = spec
         self._task = task
-        self._fetcher = fetcher
 
     def directory(self, version: int) -> Path:
         """Where a held bundle lies."""
@@ -81,11 +91,8 @@ class BundleStore:
                 robot, or not fit to run. What is held stays as it is.
         """
         try:
-            return self._update(floor)
-        except DownloadError as error:
-            raise BundleError(f"update not fetched: {error}") from error
-        except RepositoryError as error:
-            raise BundleError(f"update refused: {type(error).__name__}: {error}") from error
+            with _alone(self._root.with_name("lock")):
+                return self._update(floor)
         except OSError as error:
             raise BundleError(f"update not stored: {error}") from error
 
@@ -96,107 +103,83 @@ class BundleStore:
                 shutil.rmtree(self.directory(version), ignore_errors=True)
 
     def discard_damaged(self) -> list[int]:
-        """Remove held bundles whose files are not those of their manifest; returns the versions."""
+        """Remove held bundles that are not as they were signed; returns their versions.
+
+        It needs neither network nor clock.
+        """
         damaged = [version for version in self.held() if not self._is_whole(version)]
         for version in damaged:
             shutil.rmtree(self.directory(version), ignore_errors=True)
         return damaged
 
     def _update(self, floor: Floor) -> Update:
-        self._cache.mkdir(parents=True, exist_ok=True)
-        updater = Updater(
-            metadata_dir=str(self._cache),
-            metadata_base_url="metadata/",
-            target_base_url="targets/",
-            fetcher=self._fetcher,
-            bootstrap=self._root.read_bytes(),
-        )
-        updater.refresh()
-        floor = self._raised(floor)
-        manifest_bytes = self._target(updater, MANIFEST_PATH, MANIFEST_MAX_BYTES)
+        floor = self._client.refresh(floor)
+        manifest_bytes = self._client.fetch(MANIFEST_PATH, MANIFEST_MAX_BYTES)
         manifest = decode_manifest(manifest_bytes)
         if manifest.version in self.held():
             return Update(floor)
         check_manifest(manifest, self._spec, self._task, floor=floor.bundle - 1)
-        graph = self._graph(updater, manifest)
-        weights = self._target(updater, manifest.weights_path, WEIGHTS_MAX_BYTES)
+        held = self._held_graph(manifest.graph_sha256)
+        graph = self._client.fetch(manifest.graph_path, GRAPH_MAX_BYTES, held)
+        weights = self._client.fetch(manifest.weights_path, WEIGHTS_MAX_BYTES)
         _check_digest("graph", graph, manifest.graph_sha256)
         _check_digest("weights", weights, manifest.weights_sha256)
         check_weights(weights, check_graph(graph, Layout(self._spec)))
         self._lay_out(manifest.version, manifest_bytes, graph, weights)
-        return Update(highest(floor, Floor(bundle=manifest.version)), manifest.version)
+        return Update(replace(floor, bundle=manifest.version), manifest.version)
 
-    def _raised(self, floor: Floor) -> Floor:
-        """Sync the refreshed metadata to disk and raise the floor to it."""
-        versions = {}
-        for role in _ROLES:
-            path = self._cache / f"{role}.json"
-            versions[role] = Metadata.from_file(str(path)).signed.version
-            if versions[role] < getattr(floor, role):
-                raise BundleError(
-                    f"update refused: {role} version {versions[role]} is older than "
-                    f"{getattr(floor, role)}, seen before"
-                )
-        for path in self._cache.rglob("*"):
-            _sync(path)
-        _sync(self._cache)
-        return Floor(**versions, bundle=floor.bundle)
-
-    def _graph(self, updater: Updater, manifest: Manifest) -> bytes:
-        """The graph, from a held bundle of the same architecture if there is one."""
+    def _held_graph(self, sha256: str) -> bytes | None:
+        """The graph of a held bundle of the same architecture, if there is one."""
         for version in reversed(self.held()):
             path = self.directory(version) / GRAPH_FILE
-            if path.is_file():
-                graph = path.read_bytes()
-                if hashlib.sha256(graph).hexdigest() == manifest.graph_sha256:
-                    return graph
-        return self._target(updater, manifest.graph_path, GRAPH_MAX_BYTES)
-
-    def _target(self, updater: Updater, path: str, max_bytes: int) -> bytes:
-        """A signed target's verified bytes."""
-        info: TargetFile | None = updater.get_targetinfo(path)
-        if info is None:
-            raise BundleError(f"update refused: the signed list has no {path}")
-        if info.length > max_bytes:
-            raise BundleError(f"update refused: {path} of {info.length} bytes exceeds {max_bytes}")
-        landing = self._bundles / ".part" / "target"
-        updater.download_target(info, str(landing))
-        return landing.read_bytes()
+            if path.is_file() and hashlib.sha256(graph := path.read_bytes()).hexdigest() == sha256:
+                return graph
+        return None
 
     def _lay_out(self, version: int, manifest: bytes, graph: bytes, weights: bytes) -> None:
-        """All three files under their final name at once, durably, or nothing."""
+        """Files and signatures under their final name at once, durably, or nothing."""
         partial = self._bundles / ".part"
-        shutil.rmtree(partial)
-        partial.mkdir()
-        files = ((MANIFEST_FILE, manifest), (GRAPH_FILE, graph), (WEIGHTS_FILE, weights))
-        for name, data in files:
+        shutil.rmtree(partial, ignore_errors=True)
+        (partial / SIGNATURES).mkdir(parents=True)
+        files = {MANIFEST_FILE: manifest, GRAPH_FILE: graph, WEIGHTS_FILE: weights}
+        lists = self._client.signatures(WEIGHTS_ROLE)
+        files |= {f"{SIGNATURES}/{name}": data for name, data in lists.items()}
+        for name, data in files.items():
             (partial / name).write_bytes(data)
-            _sync(partial / name)
-        _sync(partial)
+            sync(partial / name)
+        for directory in (partial / SIGNATURES, partial):
+            sync(directory)
         partial.rename(self.directory(version))
-        _sync(self._bundles)
+        sync(self._bundles)
 
     def _is_whole(self, version: int) -> bool:
         directory = self.directory(version)
         try:
-            manifest = decode_manifest((directory / MANIFEST_FILE).read_bytes())
-            _check_digest("graph", (directory / GRAPH_FILE).read_bytes(), manifest.graph_sha256)
-            weights = (directory / WEIGHTS_FILE).read_bytes()
-            _check_digest("weights", weights, manifest.weights_sha256)
+            data = (directory / MANIFEST_FILE).read_bytes()
+            manifest = decode_manifest(data)
+            files = {
+                MANIFEST_PATH: data,
+                manifest.graph_path: (directory / GRAPH_FILE).read_bytes(),
+                manifest.weights_path: (directory / WEIGHTS_FILE).read_bytes(),
+            }
+            lists = {path.name: path.read_bytes() for path in (directory / SIGNATURES).iterdir()}
+            verify_files(self._root.read_bytes(), lists, files)
         except (OSError, BundleError):
             return False
         return manifest.version == version
 
 
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One update of a robot at a time, whoever does it. Raises BundleError, OSError."""
+    with lock.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BundleError("another update is under way; try again when it is done") from error
+        yield
+
+
 def _check_digest(name: str, data: bytes, expected: str) -> None:
     if hashlib.sha256(data).hexdigest() != expected:
         raise BundleError(f"{name} is not the one its manifest names")
-
-
-def _sync(path: Path) -> None:
-    """Force a file or directory to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from onboard.backends.probe import Choice
-from onboard.bus import Bus
+from onboard.bus_choice import bus_for
 from onboard.command import Command
 from onboard.control import Control
 from onboard.control_api import (
@@ -95,7 +95,7 @@ def run_control(
         StoreError: ring or counters cannot be written, or the ledger of policies is damaged.
     """
     start = advance(state / "control_starts")
-    bus = Bus(spec, lambda: SerialPort(port, spec.bus.baud).open(), time.monotonic)
+    bus = bus_for(spec, lambda: SerialPort(port, spec.bus.baud).open(), time.monotonic)
     ledger = open_ledger(ledger_path(state, task))
     swap = HotSwap(spec, task, build=inference.build, ledger=ledger)
     swap.restore()
@@ -104,9 +104,9 @@ def run_control(
     )
     flight = FlightRing(runtime / FLIGHT_FILE, flight_dtype(spec), flight_capacity(spec), start)
     with (
-        ring,
+        closing(ring.open()),
         closing(map_latch(runtime / LATCH_FILE)) as memory,
-        notifier_for(os.environ, os.getpid()) as notifier,
+        closing(notifier_for(os.environ, os.getpid()).open()) as notifier,
     ):
         latch = EstopLatch(memory)
         control = Control(
@@ -115,19 +115,21 @@ def run_control(
             swap=swap,
             pilot=Pilot(spec, swap, Noise(start)),
             episode=Episode(spec, task, first_number=(start - 1) * EPISODES_PER_START + 1),
-            recorder=Recorder(ring, flight),
+            recorder=Recorder(spec, ring, flight),
             schedule=Schedule(round(1e9 * spec.tick_s), time.monotonic_ns, time.sleep),
             clock_ns=time.monotonic_ns,
             latch=latch,
             kick=notifier.kick,
         )
-        control.journal.append(inference.remark)
+        control.life.journal.append(inference.remark)
         if latch.is_set:
-            control.commands.append(Command(Estop(source="an emergency stop before the restart")))
+            control.orders.queue.append(
+                Command(Estop(source="an emergency stop before the restart"))
+            )
         dumper = Dumper(spec, task, runtime / FLIGHT_FILE, Shelf(state / FLIGHTS))
-        flights = FlightRecorder(dumper, control.changes, control.journal.append)
+        flights = FlightRecorder(dumper, control.life.changes, control.life.journal.append)
         flights.salvage()
-        with flight:
+        with closing(flight.open()):
             _run(control, ring, flights, spec, task, port, runtime / SOCKET_FILE, estops)
     return 0
 
@@ -143,7 +145,7 @@ def _run(
     estops: Sequence[EstopSource],
 ) -> None:
     """The loop in this thread, what must not disturb it in others, until the loop ends."""
-    estop = EmergencyStop(control.cut, control.commands)
+    estop = EmergencyStop(control.cut, control.orders.queue)
     guard = Guard(estops, estop, lambda: control.counters.ticks, partial(_give_up, control))
     desk = Desk(control, ring, spec.name, estop, lambda: guard.pressed)
     server = ControlServer(path, desk.handle).open()
@@ -152,7 +154,7 @@ def _run(
     prepare = partial(assist, spec.timing)
     # Without a standard error its number may belong to another file by now, even the motor bus.
     stderr = -1 if sys.stderr is None else sys.stderr.fileno()
-    journal = Journal(control.journal, stderr, "control")
+    journal = Journal(control.life.journal, stderr, "control")
     with (
         guard,
         closing(journal.open(prepare)),
@@ -190,7 +192,7 @@ def _guard(guard: Guard, spec: RobotSpec) -> None:
 
 def _give_up(control: Control, reason: str) -> None:
     """End the process, because its main thread cannot be ended; the supervisor starts it again."""
-    control.journal.append(f"given up: {reason}")
+    control.life.journal.append(f"given up: {reason}")
     time.sleep(LAST_WORDS_S)
     os._exit(Exit.HUNG)
 
@@ -198,7 +200,7 @@ def _give_up(control: Control, reason: str) -> None:
 def _obituary(control: Control, loss: str, work: Future[None]) -> None:
     """Without stager or ledger the robot goes on with the policy it has."""
     if (error := work.exception()) is not None:
-        control.journal.append(f"no policy can be {loss} any more: {error!r}")
+        control.life.journal.append(f"no policy can be {loss} any more: {error!r}")
 
 
 def _place(control: Control, desk: Desk, spec: RobotSpec, task: str, port: Path) -> None:
@@ -207,6 +209,8 @@ def _place(control: Control, desk: Desk, spec: RobotSpec, task: str, port: Path)
     notes = [*placement.notes, *([warning] if warning else [])]
     desk.place = Place(spec.name, task, spec.control_hz, placement.scheduling, notes)
     real_time = {"fifo": "real time (SCHED_FIFO)", "soft": "SOFT REAL TIME"}
-    control.journal.append(f"{spec.name}: {real_time[placement.scheduling]}, {spec.control_hz} Hz")
+    control.life.journal.append(
+        f"{spec.name}: {real_time[placement.scheduling]}, {spec.control_hz} Hz"
+    )
     for note in notes:
-        control.journal.append(f"warning: {note}")
+        control.life.journal.append(f"warning: {note}")

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from protocol.errors import StoreError
 
 _PAGE_BYTES = 4096
+_LOG_PAGES = 256
+"""The log is reused from its beginning after about so many; the default is 4 MB of them."""
+_KEPT_FILES = 3
+_PARTS = ("-wal", "")  # renamed in this order: a log without its file would be lost
 
 
 class DamagedError(StoreError):
@@ -34,6 +38,7 @@ def open_database(path: Path, schema: str, max_bytes: int) -> Database:
     """
     with _guarded(path):
         connection = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+    connection.text_factory = _text
     try:
         with _guarded(path):
             _prepare(connection, max_bytes)
@@ -45,17 +50,33 @@ def open_database(path: Path, schema: str, max_bytes: int) -> Database:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file and its log out of the way; returns the new name."""
-    number = 1 + sum(1 for _ in path.parent.glob(f"{path.name}.damaged-*[0-9]"))
+    """Rename a damaged file and its log out of the way; returns the new name.
+
+    Of those set aside before, the newest few are kept.
+    """
+    before = set_aside_before(path)
+    number = 1 + max(map(_number, before), default=0)
     kept = path.with_name(f"{path.name}.damaged-{number}")
     try:
-        for suffix in ("-wal", ""):
+        for suffix in _PARTS:
             part = path.with_name(path.name + suffix)
             if part.exists():
                 part.rename(kept.with_name(kept.name + suffix))
+        for old in before[: 1 - _KEPT_FILES]:
+            for suffix in _PARTS:
+                old.with_name(old.name + suffix).unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"damaged {path} cannot be set aside: {error}") from error
     return kept
+
+
+def set_aside_before(path: Path) -> list[Path]:
+    """Damaged files that :func:`set_aside` has kept, oldest first."""
+    return sorted(path.parent.glob(f"{path.name}.damaged-*[0-9]"), key=_number)
+
+
+def _number(kept: Path) -> int:
+    return int(kept.name.rpartition("-")[2])
 
 
 class Database:
@@ -87,6 +108,14 @@ class Database:
         """One statement for each tuple, inside a :meth:`transaction`."""
         self._connection.executemany(sql, parameters)
 
+    def empty_log(self) -> None:
+        """Move the log into the file, if there is room for that: on a full disk it may be the rest.
+
+        SQLite does so by itself only after a commit, and a full disk lets none happen.
+        """
+        with suppress(StoreError):
+            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All writes of the block become durable together, or none does.
@@ -111,11 +140,17 @@ def _prepare(connection: sqlite3.Connection, max_bytes: int) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",
         f"max_page_count = {max_bytes // _PAGE_BYTES}",
+        f"wal_autocheckpoint = {_LOG_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}")
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise DamagedError(f"database is damaged: {verdict}")
+
+
+def _text(data: bytes) -> str:
+    """Text of a damaged file need not be UTF-8; who wrote it will not know it again."""
+    return data.decode(errors="replace")
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class Desk:
         if isinstance(request, Clear) and (held := self._pressed()):
             return Done(ok=False, detail=f"refused: {', '.join(held)} is still pressed, or gone")
         command = Command(request)
-        self._control.commands.append(command)
+        self._control.orders.queue.append(command)
         return Order(command, self._clock_s)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard.probation import Verdict
+from onboard.step_judge import StepJudge
 from protocol.robot_spec import RobotSpec
 from protocol.step_record import End
 from protocol.tasks import judge_for
@@ -24,17 +25,17 @@ class Episode:
         number: counts up from ``first_number``; never used twice by one robot.
         step: actions taken so far.
         score: sum of rewards so far.
-        interventions: actions that the envelope changed so far; the loop counts them.
+        interventions: actions that the envelope changed so far.
         late_ticks: so far; the loop counts them.
     """
 
     def __init__(self, spec: RobotSpec, task: str, first_number: int) -> None:
         settings = spec.task(task)
-        self._judge = judge_for(spec, settings)
+        O, A = len(spec.observation), len(spec.actuated)
+        self._judge = StepJudge(judge_for(spec, settings), O, A)
         self._steps = settings.episode_steps
-        self._before: FloatArray = np.zeros(len(spec.observation), dtype=np.float32)
-        self._applied: FloatArray = np.zeros(len(spec.actuated), dtype=np.float32)
-        self._judge(self._before, self._applied, self._before)  # its first call imports modules
+        self._before: list[float] = []
+        self._applied: list[float] = []
         self._acted = False
         self.number = first_number - 1
         self.step = self.interventions = self.late_ticks = 0
@@ -50,18 +51,18 @@ class Episode:
         """Judge the last action by what it led to, ``obs`` (O,); how the episode stands now."""
         if not self._acted:
             return End.RUNNING
-        outcome = self._judge(self._before, self._applied, obs)
+        outcome = self._judge(self._before, self._applied, obs.tolist())
         self.step += 1
         self.score += float(outcome.reward)
         if outcome.terminated:
             return End.TERMINATED
         return End.TRUNCATED if self.step >= self._steps else End.RUNNING
 
-    def act(self, obs: FloatArray, applied: FloatArray) -> None:
-        """Remember what was sensed (O,) and sent (A,) this tick."""
-        self._before[:] = obs
-        self._applied[:] = applied
+    def act(self, obs: FloatArray, applied: FloatArray, limited: bool) -> None:
+        """Remember what was sensed (O,) and sent (A,) this tick, and count what was changed."""
+        self._before, self._applied = obs.tolist(), applied.tolist()
         self._acted = True
+        self.interventions += limited
 
     @property
     def verdict(self) -> Verdict:

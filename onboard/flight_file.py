@@ -22,8 +22,9 @@ from mcap.reader import McapReader, make_reader
 from mcap.well_known import MessageEncoding, SchemaEncoding
 from mcap.writer import CompressionType, Writer
 
-from onboard.recorder import Driver, Sample, flight_dtype
+from onboard.recorder import COLUMNS, flight_dtype
 from onboard.stopwatch import Section
+from onboard.tick import Driver
 from protocol.envelope import Limited
 from protocol.errors import ConfigError
 from protocol.modes import Mode
@@ -62,7 +63,7 @@ _MEANING = {
     "draw": "number of the exploration noise, 0 for none",
     "position_count": "as the node reports it: 2π/4096 rad from 2048",
     "velocity_count": "as the node reports it",
-    "current_count": "mA, in the motor's own direction",
+    "current_count": "as the node reports it, in the motor's own direction",
     "obs": "what the policy saw",
     "requested": "unit action, 1 is full effort: asked for by policy or homing",
     "commanded": "unit action given to the envelope",
@@ -71,7 +72,8 @@ _MEANING = {
     "section_span_us": "µs elapsed in a part of the tick",
     "section_work_us": "µs of processor time in a part of the tick",
 }
-_UNITS = {"position": "rad", "velocity": "rad/s", "cos": "1", "sin": "1", "applied": "1"}
+_UNITS = {"position": "rad", "velocity": "rad/s", "goal": "rad"}
+_UNITS |= dict.fromkeys(("cos", "sin", "applied"), "1")
 
 
 class Recording(NamedTuple):
@@ -178,7 +180,7 @@ def column_names(spec: RobotSpec) -> dict[str, list[str]]:
 def _object(row: np.void, names: Mapping[str, list[str]]) -> dict[str, Any]:
     """One row as JSON values; a number that is not finite becomes null."""
     found: dict[str, Any] = {}
-    for field in Sample._fields:
+    for field in COLUMNS:
         value = row[field].tolist()
         if field in names:
             found[field] = {
@@ -211,7 +213,7 @@ def _decoded(reader: McapReader) -> Recording:
 
 
 def _fill(row: np.void, tick: Mapping[str, Any], names: Mapping[str, list[str]]) -> None:
-    for field in Sample._fields:
+    for field in COLUMNS:
         value = tick[field]
         if field in names:
             items = (value[name] for name in names[field])

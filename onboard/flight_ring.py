@@ -18,13 +18,10 @@ from __future__ import annotations
 import mmap
 import os
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from protocol.errors import StoreError
 from protocol.step_record import Rows
@@ -32,8 +29,6 @@ from protocol.step_record import Rows
 HEADER_BYTES = 4096
 _MAGIC = int.from_bytes(b"wmbtflt1", "little")
 _MAGIC_AT, _LAYOUT, _CAPACITY, _LIFE, _HEAD, _ENDED = 0, 1, 2, 3, 8, 9
-
-Words = NDArray[np.uint64]
 
 
 class Flight(NamedTuple):
@@ -60,8 +55,8 @@ class FlightRing:
     def __init__(self, path: Path, dtype: np.dtype[np.void], capacity: int, life: int) -> None:
         """``life`` counts the starts of the control process."""
         self._path, self._dtype, self._capacity, self._life = path, dtype, capacity, life
-        self._map: mmap.mmap | None = None
-        self._columns: list[NDArray[Any]] = []
+        self._row_bytes = dtype.itemsize
+        self._open = False
         self.head = 0
 
     def open(self) -> FlightRing:
@@ -76,45 +71,32 @@ class FlightRing:
             file = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(file, 0, size)
-                self._map = mmap.mmap(file, size, mmap.MAP_SHARED | mmap.MAP_POPULATE)
+                self._memory = mmap.mmap(file, size, mmap.MAP_SHARED | mmap.MAP_POPULATE)
             finally:
                 os.close(file)
-            self._header, rows = _views(self._map, self._dtype, self._capacity)
+            self._header = np.frombuffer(self._memory, np.uint64, HEADER_BYTES // 8)
             self._header[_MAGIC_AT], self._header[_LAYOUT] = _MAGIC, _layout(self._dtype)
             self._header[_CAPACITY], self._header[_LIFE] = self._capacity, self._life
-            self._columns = [rows[name] for name in self._dtype.names or ()]
             os.replace(partial, self._path)
         except OSError as error:
             raise StoreError(f"{self._path}: cannot map the flight recorder ({error})") from error
+        self._open = True
         return self
 
-    def write(self, values: Sequence[Any]) -> None:
-        """Keep one row; ``values`` in the order of the row's fields."""
-        slot = self.head % self._capacity
-        for column, value in zip(self._columns, values, strict=True):
-            column[slot] = value
+    def write(self, row: memoryview) -> None:
+        """Keep the bytes of one row."""
+        at = HEADER_BYTES + self.head % self._capacity * self._row_bytes
+        self._memory[at : at + self._row_bytes] = row
         self.head += 1
         self._header[_HEAD] = self.head
 
     def close(self) -> None:
         """Unmap, marked as ended in good order; the rows stay."""
-        if self._map is not None:
+        if self._open:
+            self._open = False
             self._header[_ENDED] = 1
             del self._header
-            self._columns = []
-            self._map.close()
-            self._map = None
-
-    def __enter__(self) -> FlightRing:
-        return self.open()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
+            self._memory.close()
 
 
 def read_flight(path: Path, dtype: np.dtype[np.void]) -> Flight | None:
@@ -148,11 +130,6 @@ def _copied(memory: mmap.mmap, dtype: np.dtype[np.void], path: Path) -> Flight:
     first = max(0, head_after - capacity + 1)
     order = np.arange(first, max(first, head), dtype=np.int64) % capacity
     return Flight(rows[order], int(words[_LIFE]), bool(words[_ENDED]))
-
-
-def _views(memory: mmap.mmap, dtype: np.dtype[np.void], capacity: int) -> tuple[Words, Rows]:
-    header = np.frombuffer(memory, dtype=np.uint64, count=HEADER_BYTES // 8)
-    return header, np.frombuffer(memory, dtype=dtype, count=capacity, offset=HEADER_BYTES)
 
 
 def _layout(dtype: np.dtype[np.void]) -> int:

@@ -26,6 +26,8 @@ from onboard.install_check import check_install
 from onboard.policy_command import policy
 from onboard.runtime_directory import STATE, make_private, runtime_directory
 from onboard.status_text import describe
+from onboard.update_command import update
+from onboard.wall_clock import Trust
 from protocol.errors import WombetError
 from protocol.robot_spec import RobotSpec, load_robot_spec
 
@@ -40,6 +42,7 @@ def run(
     estop: tuple[str, ...] = (),
     metrics_port: int = 0,
     backend: Backend = "auto",
+    clock: Trust = "synchronised",
 ) -> int:
     """Run the robot: control and agent, each restarted if it dies. SIGTERM stops both.
 
@@ -53,9 +56,13 @@ def run(
         estop: emergency stops: gpio:/dev/gpiochip0,LINE input:/dev/input/event0[,KEY] key
         metrics_port: port on loopback where Prometheus may scrape; 0 for none.
         backend: what runs the policies; `wombet-onboard backends` tells what works here.
+        clock: take new policies while the clock is synchronised, or go by it as it is set.
     """
-    from onboard.supervisor import Supervisor  # noqa: PLC0415 - other commands stay light
+    from onboard.estop_choice import chosen_source  # noqa: PLC0415 - other commands stay light
+    from onboard.supervisor import Supervisor  # noqa: PLC0415
 
+    for word in estop:
+        chosen_source(word)  # a word that means nothing is refused before anything is started
     _, name, place = _checked(robot, task, state, runtime)
     paths = {"--robot": robot, "--state": state, "--runtime": place}
     common = [part for key, path in paths.items() for part in (key, str(path))]
@@ -74,7 +81,7 @@ def run(
                 "--estop",
                 *estop,
             ],
-            "agent": [*python, "agent", "--server", server, *common, *metrics],
+            "agent": [*python, "agent", "--server", server, *common, *metrics, "--clock", clock],
         },
         log=lambda line: print(f"run: {line}", file=sys.stderr, flush=True),
     )
@@ -128,6 +135,7 @@ def agent(
     runtime: Path | None = None,
     supervised: int = 0,
     metrics_port: int = 0,
+    clock: Trust = "synchronised",
 ) -> int:
     """Run only the agent: records to the server, policies from it.
 
@@ -139,15 +147,17 @@ def agent(
         runtime: directory on tmpfs for ring and socket; by default in /dev/shm, by robot name.
         supervised: process id of the parent with which this process ends; 0 for none.
         metrics_port: port on loopback where Prometheus may scrape; 0 for none.
+        clock: take new policies while the clock is synchronised, or go by it as it is set.
     """
     from onboard.agent import run_agent  # noqa: PLC0415
     from onboard.realtime import end_with_parent  # noqa: PLC0415
+    from onboard.wall_clock import wall_clock  # noqa: PLC0415
 
     if supervised:
         end_with_parent(supervised)
     _hang_up_ends()
     spec, name, place = _checked(robot, task, state, runtime)
-    return run_agent(spec, name, server, state, place, metrics_port)
+    return run_agent(spec, name, server, state, place, wall_clock(clock), metrics_port)
 
 
 def selftest(
@@ -221,7 +231,7 @@ def main() -> None:
     if sys.stderr is not None:
         faulthandler.enable()  # a watchdog's SIGABRT shows where the loop hung
     robot = (run, control, agent, selftest, status, start, stop, estop, clear)
-    commands = (*robot, policy, backends, dump, replay, budget)
+    commands = (*robot, policy, update, backends, dump, replay, budget)
     try:
         check_install()
         code = tyro.extras.subcommand_cli_from_dict(

@@ -7,7 +7,6 @@ knows nothing of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -105,17 +104,6 @@ class MetricsServer:
             self._server.server_close()
             self._thread.join()
             self._server = None
-
-    def __enter__(self) -> MetricsServer:
-        return self.open()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _metrics(status: Status) -> Iterator[Metric]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from types import TracebackType
 
 _READY, _ALIVE, _STOPPING = b"READY=1\nWATCHDOG=1", b"WATCHDOG=1", b"STOPPING=1"
 _KICKS_PER_PERIOD = 4
@@ -54,17 +53,6 @@ class Notifier:
             self._say(_STOPPING)
             self._socket.close()
             self._socket = None
-
-    def __enter__(self) -> Notifier:
-        return self.open()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _say(self, message: bytes) -> None:
         if self._socket is not None:

@@ -6,6 +6,8 @@ has just taken over is asked at once, and an unusable answer is not held: the ne
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,8 +15,8 @@ from onboard.hotswap import HotSwap
 from onboard.noise import Noise
 from onboard.policy import Slot
 from onboard.safety import Run
+from onboard.tick import ASKED, BAD_POLICY, EXPLORING, SWAPPED
 from protocol.robot_spec import RobotSpec
-from protocol.step_record import Flag
 
 FloatArray = NDArray[np.float32]
 
@@ -30,7 +32,8 @@ class Pilot:
     """
 
     def __init__(self, spec: RobotSpec, swap: HotSwap, noise: Noise) -> None:
-        self._swap, self._noise, self._rate = swap, noise, spec.policy
+        self._swap, self._noise, self._divisor = swap, noise, spec.policy.divisor
+        self._held = spec.policy.between == "hold" or self._divisor == 1
         self.requested, self._start, self._command = (
             np.zeros(len(spec.actuated), dtype=np.float32) for _ in range(3)
         )
@@ -50,7 +53,7 @@ class Pilot:
         self.bad.reset()
 
     def ask(self, obs: FloatArray) -> FloatArray | None:
-        """Unit actions (A,) of this tick for ``obs`` (O,); the same array at every call.
+        """Unit actions (A,) of this tick for ``obs`` (O,); good until the next call.
 
         An answer that is not finite becomes zeros for this tick. Too many in a row roll the policy
         back; None means that no policy is left.
@@ -60,9 +63,9 @@ class Pilot:
         if slot is None:
             self.flags = 0
             return None
-        if slot.version == self._asked and self._since + 1 < self._rate.divisor:
+        if slot.version == self._asked and self._since + 1 < self._divisor:
             self._since += 1
-            self.flags &= Flag.EXPLORING
+            self.flags &= EXPLORING
             return self._between()
         return self._answer(slot, obs)
 
@@ -70,34 +73,36 @@ class Pilot:
         """What the policy says now."""
         self._explore(slot)
         self.requested[:] = slot.infer(obs)
-        usable = bool(np.isfinite(self.requested).all())
+        usable = all(map(math.isfinite, self.requested.tolist()))
         self._asked, self._since = (slot.version if usable else 0), 0
         if not usable:
-            self.flags |= Flag.BAD_POLICY
+            self.flags |= BAD_POLICY
         if self.bad.count(not usable) and not self._give_up(slot.version):
             return None
+        if not usable:
+            self._command[:] = 0.0
+            return self._command
         self._start[:] = self._command
-        if usable:
-            return self._between()
-        self._command[:] = 0.0
-        return self._command
+        return self._between()
 
     def _explore(self, slot: Slot) -> None:
-        self.flags = 0
+        self.flags = ASKED
         if slot.exploration_scale > 0.0:
             self._noise.draw(slot.noise)
             slot.noise *= slot.exploration_scale
             self.draw = self._noise.number
-            self.flags |= Flag.EXPLORING
+            self.flags |= EXPLORING
 
     def _between(self) -> FloatArray:
         """The command ``_since`` ticks after the answer."""
-        steps, reached = self._rate.divisor, self._since + 1
-        if self._rate.between == "hold" or reached == steps:
+        if self._held:
+            return self.requested
+        reached = self._since + 1
+        if reached == self._divisor:
             self._command[:] = self.requested
             return self._command
         np.subtract(self.requested, self._start, out=self._command)
-        self._command *= reached / steps
+        self._command *= reached / self._divisor
         self._command += self._start
         return self._command
 
@@ -105,5 +110,5 @@ class Pilot:
         """Roll back; False if no policy is left."""
         reason = f"policy {version} gave {self.bad.length} unusable answers in a row"
         self.bad.reset()
-        self.flags |= Flag.SWAPPED
+        self.flags |= SWAPPED
         return self._swap.roll_back(reason)

@@ -1,95 +1,45 @@
 """One row per tick: into the ring for the server, and into the flight recorder for the inquest.
 
-The only place that knows the rows' fields by name.
+The only place that knows the rows' fields by name. A flight's row begins as a step record does, but
+for the record's number, so that a tick is packed once and copied twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import IntEnum
-from typing import NamedTuple
+from collections.abc import Callable
+from operator import attrgetter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onboard.flight_ring import FlightRing
 from onboard.ring import RingWriter
+from onboard.row_packer import RowPacker
 from onboard.stopwatch import Section
-from protocol.modes import Mode
+from onboard.tick import Tick
 from protocol.robot_spec import RobotSpec
-from protocol.step_record import End, dtype_of
+from protocol.step_record import dtype_of
 
-FloatArray = NDArray[np.float32]
-
-
-class Driver(IntEnum):
-    """Who decided the command of a tick."""
-
-    NOBODY = 0
-    """The motors had no power."""
-    COAST = 1
-    """Zero current, past the envelope: the joints were not known."""
-    ZERO = 2
-    """Zero through the envelope: HOLD, or an episode that is over."""
-    HOMING = 3
-    POLICY = 4
-
-
-class Sample(NamedTuple):
-    """What one tick was. Times in ns of the monotonic clock; J joints, A of them actuated.
-
-    Attributes:
-        slot_ns: when the tick was due.
-        started_ns: when it woke.
-        mode: after what came from outside, and what failed, had been considered.
-        sensed: every joint answered.
-        sent: the command went out.
-        latched: an emergency stop, past which nothing but zero is sent.
-        asked: the policy itself was asked; between, its last answer is held or approached.
-        draw: number of the exploration noise; 0 for none.
-        position_count: (J,) last reading as it came; also velocity_count, current_count.
-        obs: (O,) observation.
-        requested: (A,) what the policy or the homing controller asked for.
-        commanded: (A,) what the envelope was given.
-        previous: (A,) what was in force when the envelope was asked.
-        applied: (A,) what is in force now.
-        section_span_us: one per :class:`Section`; also section_work_us.
-    """
-
-    tick: int
-    slot_ns: int
-    started_ns: int
-    sense_ns: int
-    act_ns: int
-    episode: int
-    step: int
-    policy_version: int
-    flags: int
-    period_error_us: float
-    work_us: float
-    span_us: float
-    mode: Mode
-    end: End
-    driver: Driver
-    sensed: bool
-    sent: bool
-    latched: bool
-    asked: bool
-    draw: int
-    position_count: Sequence[int]
-    velocity_count: Sequence[int]
-    current_count: Sequence[int]
-    obs: FloatArray
-    requested: FloatArray
-    commanded: FloatArray
-    previous: FloatArray
-    applied: FloatArray
-    section_span_us: Sequence[float]
-    section_work_us: Sequence[float]
+_STREAMED = (
+    *("tick", "sense_ns", "act_ns", "episode", "step", "policy_version", "flags"),
+    *("period_error_us", "work_us", "mode", "end"),
+)
+_STREAMED_ARRAYS = ("obs", "requested", "applied")
+_FLOWN = (
+    *("slot_ns", "started_ns", "span_us", "driver"),
+    *("sensed", "sent", "latched", "asked", "draw"),
+)
+_FLOWN_LISTS = (
+    *("position_count", "velocity_count", "current_count"),
+    *("section_span_us", "section_work_us"),
+)
+_FLOWN_ARRAYS = ("commanded", "previous")
+COLUMNS = (*_STREAMED, *_STREAMED_ARRAYS, *_FLOWN, *_FLOWN_LISTS, *_FLOWN_ARRAYS)
+"""Of a flight, in order; attributes of :class:`onboard.tick.Tick`."""
+_OF_WAKE = frozenset({"tick", "slot_ns", "started_ns"})
 
 
 def flight_dtype(spec: RobotSpec) -> np.dtype[np.void]:
-    """A :class:`Sample` as a packed row; what a step record has too has the same type here."""
+    """A tick as a packed row; what a step record has too has the same type and place here."""
     record, joints, actions = dtype_of(spec), len(spec.joints), len(spec.actuated)
     own = {
         "slot_ns": "<i8",
@@ -104,30 +54,44 @@ def flight_dtype(spec: RobotSpec) -> np.dtype[np.void]:
         "position_count": ("<i4", (joints,)),
         "velocity_count": ("<i4", (joints,)),
         "current_count": ("<i2", (joints,)),
-        "commanded": ("<f4", (actions,)),
-        "previous": ("<f4", (actions,)),
         "section_span_us": ("<f4", (len(Section),)),
         "section_work_us": ("<f4", (len(Section),)),
+        "commanded": ("<f4", (actions,)),
+        "previous": ("<f4", (actions,)),
     }
-    return np.dtype([(name, own[name] if name in own else record[name]) for name in Sample._fields])
+    return np.dtype([(name, own[name] if name in own else record[name]) for name in COLUMNS])
 
 
 class Recorder:
-    """Writes samples; never waits and never fails: a full ring counts a drop."""
+    """Writes ticks; never waits and never fails: a full ring counts a drop."""
 
-    def __init__(self, ring: RingWriter, flight: FlightRing | None = None) -> None:
+    def __init__(self, spec: RobotSpec, ring: RingWriter, flight: FlightRing | None = None) -> None:
         self._ring, self._flight = ring, flight
-        names = ring.row.dtype.names or ()
-        self._columns = [  # views, made once
-            (place, ring.row[name]) for place, name in enumerate(Sample._fields) if name in names
-        ]
+        arrays = (*_STREAMED_ARRAYS, *_FLOWN_ARRAYS)
+        self._row = RowPacker(flight_dtype(spec), arrays)
+        self._numbers = _values_of(*_STREAMED, *_FLOWN)
+        self._arrays = _values_of(*arrays)
+        record = ring.row.view(np.uint8).data
+        number_bytes = ring.row.dtype["seq"].itemsize
+        self._record, self._recorded = record[number_bytes:], record.nbytes - number_bytes
 
-    def write(self, sample: Sample, streamed: bool) -> None:
+    def write(self, tick: Tick, streamed: bool) -> None:
         """Keep one row, and publish it to the server if ``streamed``."""
+        numbers = (
+            *self._numbers(tick),
+            *tick.position_count,
+            *tick.velocity_count,
+            *tick.current_count,
+            *tick.section_span_us,
+            *tick.section_work_us,
+        )
+        self._row.pack(numbers, self._arrays(tick))
         if self._flight is not None:
-            self._flight.write(sample)
-        if not streamed:
-            return
-        for place, column in self._columns:
-            column[0] = sample[place]
-        self._ring.commit()
+            self._flight.write(self._row.data)
+        if streamed:
+            self._record[:] = self._row.data[: self._recorded]
+            self._ring.commit()
+
+
+def _values_of(*names: str) -> Callable[[Tick], tuple[float, ...]]:
+    return attrgetter(*(f"wake.{name}" if name in _OF_WAKE else name for name in names))

@@ -15,21 +15,21 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard.bus import Bus
+from onboard.bus_choice import bus_for
 from onboard.estop_latch import EstopLatch
-from onboard.homing import Homing
+from onboard.homing import homing_for
 from onboard.hotswap import HotSwap
 from onboard.noise import Noise
 from onboard.pilot import Pilot
 from onboard.policy import Slot
-from onboard.recorder import Driver
 from onboard.safety import Safety
+from onboard.tick import Driver
 from protocol.bundle import GOLDEN_TOLERANCE
 from protocol.envelope import Limited
 from protocol.errors import BusError
 from protocol.modes import Mode
 from protocol.observation import Layout, Observer
-from protocol.robot_spec import RobotSpec
+from protocol.robot_spec import PositionAction, RobotSpec
 from protocol.step_record import Rows
 
 TOLERANCE = 1e-6
@@ -63,12 +63,15 @@ class Replay:
         """``slots`` are the policies at hand, by version; ``life`` is the recording's."""
         self._spec, self._slots = spec, slots
         self._layout, self._observer = Layout(spec), Observer(spec)
-        self._bus = Bus(spec, _no_port, lambda: 0.0)
+        self._bus = bus_for(spec, _no_port, lambda: 0.0)
         self._safety = Safety(spec, _Silence(), EstopLatch(bytearray(1)))
-        self._homing, self._noise = Homing(spec), Noise(life)
+        self._homing, self._noise = homing_for(spec), Noise(life)
         self._swap = HotSwap(spec, task)
         self._pilot = Pilot(spec, self._swap, self._noise)
         self._motors = [joint.name for joint in spec.actuated]
+        self._observer.goal_rad = self._safety.goal_rad
+        self._goals = [f"goal:{name}" for name in self._motors]
+        self._goals_known, self._mode = False, -1
         self._readings = self._sends = 0
         self._episode: int | None = None
         self._asks = 0
@@ -89,6 +92,8 @@ class Replay:
             yield from self._limit(row)
             self._observer.applied(row["applied"])
             self._sends += 1
+        self._goals_known &= bool(row["sent"])
+        self._mode = int(row["mode"])
 
     # Readings to observation.
 
@@ -113,6 +118,8 @@ class Replay:
         term = self._spec.observation[column]
         if term.kind == "applied":
             return self._sends >= term.age_ticks
+        if term.kind == "goal":
+            return self._goals_known
         return term.kind != "velocity" or self._readings >= 1
 
     # Observation to command.
@@ -157,7 +164,9 @@ class Replay:
     # Command to what is sent.
 
     def _limit(self, row: np.void) -> Iterator[Difference]:
-        if row["latched"] or self._readings < 2 or not self._seeded(row["previous"]):
+        known = not row["latched"] and self._readings >= 2 and self._seeded(row)
+        self._goals_known = known
+        if not known:
             return
         if row["driver"] == Driver.COAST:
             limited = self._safety.coast()
@@ -170,8 +179,15 @@ class Replay:
         recorded = Limited(int(row["flags"]) & _LIMITS)
         yield from _differ(row, "safety", "limited_by", recorded, limited)
 
-    def _seeded(self, previous: FloatArray) -> bool:
-        """Bring the rate limit to where it was: from rest, at a place where nothing else limits."""
+    def _seeded(self, row: np.void) -> bool:
+        """Bring the rate limit to where it was: from rest, at a place where nothing else limits.
+
+        In position mode it starts from the goals in force, if the robot observes them. A tick that
+        enters a mode may have held the joints anew after that observation.
+        """
+        previous = row["previous"]
+        if isinstance(self._spec.action, PositionAction):
+            return self._mode == row["mode"] and self._resumed(row)
         if np.array_equal(self._safety.applied, previous):
             return True
         self._safety.power_off()
@@ -181,6 +197,14 @@ class Replay:
                 return True
             self._safety.command(previous, middle, [0.0] * len(middle))
         return False
+
+    def _resumed(self, row: np.void) -> bool:
+        """Whether the goals in force are known; an observation of this tick tells them."""
+        if not row["sensed"] or not {*self._goals} <= {*self._layout.labels}:
+            return self._goals_known
+        goals = [float(self._layout.read(row["obs"], goal)) for goal in self._goals]
+        self._safety.resume(goals)
+        return True
 
     def _actions(
         self, row: np.void, stage: str, column: str, now: FloatArray, tolerance: float
@@ -210,11 +234,14 @@ def _differ(
 class _Silence:
     """A wire that takes everything and leads nowhere."""
 
-    def write(self, current_a: object) -> None:
+    watchdog_s = 0.0
+
+    def write(self, goal: object) -> None:
         """Taken."""
 
-    def power_on(self) -> None:
+    def power_on(self) -> list[float]:
         """Taken."""
+        return []
 
     def power_off(self) -> list[str]:
         """Taken."""

@@ -23,7 +23,6 @@ import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,10 +62,11 @@ class RingWriter:
         self.row: Rows = self._slot["row"]
         self._stamp: NDArray[np.uint64] = self._slot["stamp"]
         self._crc: NDArray[np.uint32] = self._slot["crc"]
-        self._covered = self._slot.view(np.uint8).data[: 8 + dtype.itemsize]
+        self._bytes = self._slot.view(np.uint8).data
+        self._covered = self._bytes[: 8 + dtype.itemsize]
         self._seq: NDArray[np.uint64] = self.row["seq"]
         self._file = -1
-        self._map: mmap.mmap | None = None
+        self._open = False
 
     def open(self) -> RingWriter:
         """Map the file; only one live writer may.
@@ -79,12 +79,14 @@ class RingWriter:
             self._file = self._adopt()
             if self._file < 0:
                 self._file = self._create()
-            self._map = mmap.mmap(self._file, _file_bytes(self._slot_dtype, self._capacity))
+            size, flags = self._expected_shape()[3], mmap.MAP_SHARED | mmap.MAP_POPULATE
+            self._memory = mmap.mmap(self._file, size, flags)
         except OSError as error:
             raise StoreError(f"{self._path}: cannot map the record ring ({error})") from error
-        self._header, self._slots = _views(self._map, self._slot_dtype, self._capacity)
+        self._header, _ = _views(self._memory, self._slot_dtype, self._capacity)
         self._head, self._dropped = int(self._header[_HEAD]), int(self._header[_DROPPED])
         self._base = int(self._header[_GENERATION]) << GENERATION_SHIFT
+        self._open = True
         return self
 
     def commit(self) -> bool:
@@ -96,7 +98,8 @@ class RingWriter:
             return False
         self._stamp[0] = self._head
         self._crc[0] = zlib.crc32(self._covered)
-        self._slots[self._head % self._capacity] = self._slot[0]
+        at = HEADER_BYTES + self._head % self._capacity * self._slot.itemsize
+        self._memory[at : at + self._slot.itemsize] = self._bytes
         self._head += 1
         self._header[_HEAD] = self._head
         return True
@@ -113,24 +116,13 @@ class RingWriter:
 
     def close(self) -> None:
         """Unmap; the file and its unread rows stay."""
-        if self._map is not None:
-            del self._header, self._slots
-            self._map.close()
-            self._map = None
+        if self._open:
+            self._open = False
+            del self._header
+            self._memory.close()
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-    def __enter__(self) -> RingWriter:
-        return self.open()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _adopt(self) -> int:
         """Descriptor of an existing ring of our shape, locked; -1 if a new one is needed."""

@@ -5,7 +5,8 @@ comes back as unit actions, because learning must see what the robot did, not wh
 
 The loop's thread calls everything but :meth:`Safety.cut`, which is for whoever hears an emergency
 stop while the loop does something else (ADR 6). From that moment no torque comes on and nothing but
-zero is sent, whatever the loop was about to do, until it obeys an operator's CLEAR.
+zero is sent, whatever the loop was about to do, until it obeys an operator's CLEAR. Position mode
+knows no zero: there the torque is cut again instead.
 """
 
 from __future__ import annotations
@@ -15,42 +16,54 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard.bus import Check, out_of_range, watchdog_count
+from onboard.bus import TRIPPED, Check, Fact, out_of_range
 from onboard.estop_latch import EstopLatch
 from onboard.modes import Event
 from onboard.wire import Wire
-from protocol import xl330
-from protocol.envelope import Limited, joint_limits, limit_effort
+from protocol.actuation import motor_of
+from protocol.envelope import Limited
 from protocol.errors import BusError
-from protocol.robot_spec import Joint, RobotSpec
+from protocol.robot_spec import PositionAction, RobotSpec
 
 
 class Safety:
-    """Turns unit actions into motor currents that are allowed.
+    """Turns unit actions into goals of the motors that are allowed.
 
     Attributes:
         applied: (A,) float32 in [-1, 1]: the action the last command amounted to.
+        goal_rad: where the motors were sent, in position mode; zeros in current mode.
     """
 
     def __init__(self, spec: RobotSpec, bus: Wire, latch: EstopLatch) -> None:
         self._spec, self._bus, self._latch = spec, bus, latch
-        self._armed = watchdog_count(spec)
-        self._motors = [_Motor(spec, joint) for joint in spec.actuated]
-        self._current_a = [0.0] * len(self._motors)
+        self._motors = [motor_of(spec, joint) for joint in spec.actuated]
+        self._names = [joint.name for joint in spec.actuated]
+        self._indices = [spec.joint_index(name) for name in self._names]
+        self._holds = isinstance(spec.action, PositionAction)
+        self._goal = [0.0] * len(self._motors)
+        self._still: NDArray[np.float32] = np.zeros(len(self._motors), dtype=np.float32)
         self.applied: NDArray[np.float32] = np.zeros(len(self._motors), dtype=np.float32)
+        self.goal_rad = [motor.goal_rad for motor in self._motors]
+
+    @property
+    def still(self) -> NDArray[np.float32]:
+        """(A,) unit actions that ask for no motion; the same array at every call."""
+        for index, motor in enumerate(self._motors):
+            self._still[index] = motor.still
+        return self._still
 
     def power_on(self) -> None:
-        """Torque on at zero current.
+        """Torque on without motion: at zero current, or with every joint held where it is.
 
         Raises:
             BusError: a motor does not confirm, or an emergency stop is latched.
         """
         self._at_rest()
-        if not self._latch.is_set:
-            self._bus.power_on()
+        goals = [] if self._latch.is_set else self._bus.power_on()
         if self._latch.is_set:  # before, or between two of the bus's steps
             self._bus.cut()
             raise BusError("no torque: an emergency stop is latched")
+        self._adopt(goals)
 
     def cut(self) -> None:
         """Latch, and torque off on every motor at once, unconfirmed.
@@ -93,98 +106,94 @@ class Safety:
             return Limited.ESTOP
         limited = Limited.NONE
         for index, motor in enumerate(self._motors):
-            limited |= motor.limit(float(action[index]), position_rad, velocity_rad_s)
-            self._current_a[index] = motor.current_a
-        self._bus.write(self._current_a)
+            joint = self._indices[index]
+            reasons = motor.limit(float(action[index]), position_rad[joint], velocity_rad_s[joint])
+            if reasons:  # seldom, and "or" takes longer than all the rest
+                limited |= reasons
+            self._goal[index] = motor.goal
+        self._bus.write(self._goal)
         for index, motor in enumerate(self._motors):
             motor.sent()
-            self.applied[index] = motor.applied
+            self.applied[index], self.goal_rad[index] = motor.applied, motor.goal_rad
         return limited
 
     def coast(self) -> Limited:
-        """Send zero current, past the envelope: its barrier is not to push from a stale position.
+        """Send what needs no position, past the envelope: its barrier is not to push blindly.
+
+        That is zero current, or the goal in force once more.
 
         Raises:
             BusError: nothing was sent.
         """
-        self._bus.write([0.0] * len(self._motors))
-        self._at_rest()
+        if not self._holds:
+            self._bus.write([0.0] * len(self._motors))
+            self._at_rest()
+        elif self._latch.is_set:
+            self._bus.cut()
+        else:
+            goals = [motor.goal for motor in self._motors]
+            self._bus.write(goals)
+            self._adopt(goals)
         return Limited.NONE
 
+    def resume(self, goal_rad: Sequence[float]) -> None:
+        """As if these goals had been sent last: to go on where a recording stands."""
+        for index, (motor, angle_rad) in enumerate(zip(self._motors, goal_rad, strict=True)):
+            motor.hold(angle_rad)
+            self.applied[index], self.goal_rad[index] = motor.applied, motor.goal_rad
+
     def judge(self, check: Check) -> tuple[Event, str] | None:
-        """What a slow register means: an event and its reason, or nothing."""
-        joint, register, value = check
+        """What a fact means: an event and its reason, or nothing."""
+        joint, fact, value = check
         deaf = self._deafness(check)
         if deaf is not None:
             return Event.MOTOR_SILENT, f"{joint.name}: {deaf}"
-        if register is xl330.HARDWARE_ERROR and value:
-            return Event.MOTOR_FAULT, f"{joint.name}: hardware error {value:#04x}; power-cycle it"
+        if fact is Fact.FAULT and value:
+            error = f"hardware error {int(value):#04x}; power-cycle it"
+            return Event.MOTOR_FAULT, f"{joint.name}: {error}"
         problem = None
-        if register is xl330.PRESENT_VOLTAGE:
-            problem = out_of_range(self._spec, voltage_v=value * xl330.VOLT_PER_COUNT)
-        elif register is xl330.PRESENT_TEMPERATURE:
-            problem = out_of_range(self._spec, temperature_c=float(value))
+        if fact is Fact.VOLTAGE:
+            problem = out_of_range(self._spec, voltage_v=value)
+        elif fact is Fact.TEMPERATURE:
+            problem = out_of_range(self._spec, temperature_c=value)
         return None if problem is None else (Event.MOTOR_FAULT, f"{joint.name}: {problem}")
 
     def _deafness(self, check: Check) -> str | None:
         """Why this motor does not do what it is told, if so; power must be on to tell."""
-        joint, register, value = check
-        if register is xl330.BUS_WATCHDOG and value == xl330.WATCHDOG_TRIPPED:
-            return "its watchdog stopped it; commands came late"
-        if register is xl330.BUS_WATCHDOG and value != self._armed:
-            return f"its watchdog is {value}, not {self._armed}; it has restarted"
-        if register is xl330.TORQUE_ENABLE and not value:
+        joint, fact, value = check
+        if fact is Fact.WATCHDOG:
+            return self._awake(value)
+        if fact is Fact.TORQUE and not value:
             return "its torque is off; it has restarted"
-        if register is xl330.GOAL_CURRENT:
-            sent = next(motor.goal for motor in self._motors if motor.name == joint.name)
-            return None if value == sent else f"its goal is {value} mA, not {sent}; writes are lost"
+        if fact is Fact.GOAL:
+            motor = self._motors[self._names.index(joint.name)]
+            sent = f"{motor.count} {motor.unit}"
+            return (
+                None
+                if value == motor.count
+                else f"its goal is {value:g}, not {sent}; writes are lost"
+            )
         return None
 
+    def _awake(self, silence_s: float) -> str | None:
+        if silence_s == TRIPPED:
+            stopped = "its watchdog stopped it" if self._bus.watchdog_s else "it was left alone"
+            return f"{stopped}; commands came late"
+        armed_ms, told_ms = round(1e3 * self._bus.watchdog_s), round(1e3 * silence_s)
+        if told_ms != armed_ms:
+            return f"its watchdog is {told_ms} ms, not {armed_ms} ms; it has restarted"
+        return None
+
+    def _adopt(self, goals: Sequence[float]) -> None:
+        """The motors follow these goals, which nobody asked for."""
+        for index, (motor, goal) in enumerate(zip(self._motors, goals, strict=True)):
+            motor.adopt(goal)
+            self.applied[index], self.goal_rad[index] = motor.applied, motor.goal_rad
+
     def _at_rest(self) -> None:
-        """After power changes the motor holds zero, whatever was sent before."""
-        self.applied[:] = 0.0
-        for motor in self._motors:
-            motor.rest()
-
-
-class _Motor:
-    """One actuated joint: unit action → effort → envelope → whole milliamperes."""
-
-    def __init__(self, spec: RobotSpec, joint: Joint) -> None:
-        self.name = joint.name
-        self._index = spec.joint_index(joint.name)
-        self._limits = joint_limits(spec, joint)
-        self._current_max_a = spec.action.current_max_a
-        self._nm_per_a = spec.action.torque_constant_nm_a * joint.gear
-        self._sign = joint.sign
-        self.rest()
-
-    def rest(self) -> None:
-        """Nothing was sent since power changed."""
-        self._effort_nm = self.current_a = self.applied = 0.0
-        self.goal = 0
-
-    def limit(
-        self, action: float, position_rad: Sequence[float], velocity_rad_s: Sequence[float]
-    ) -> Limited:
-        """Compute ``current_a`` in the motor's direction."""
-        allowed = limit_effort(
-            self._limits,
-            asked_nm=action * self._current_max_a * self._nm_per_a,
-            previous_nm=self._effort_nm,
-            position_rad=position_rad[self._index],
-            velocity_rad_s=velocity_rad_s[self._index],
-        )
-        counts = round(allowed.effort_nm / self._nm_per_a / xl330.AMPERE_PER_COUNT)
-        self.current_a = self._sign * counts * xl330.AMPERE_PER_COUNT
-        return allowed.limited
-
-    def sent(self) -> None:
-        """``current_a`` is on the wire: it is what the next rate limit starts from."""
-        joint_a = self._sign * self.current_a
-        self.goal = round(self.current_a / xl330.AMPERE_PER_COUNT)
-        self._effort_nm = joint_a * self._nm_per_a
-        self.applied = min(max(joint_a / self._current_max_a, -1.0), 1.0)
+        """Without power, or before it: zero current flows, whatever was sent before."""
+        if not self._holds:
+            self._adopt([0.0] * len(self._motors))
 
 
 class Run:

@@ -6,14 +6,12 @@ Nothing here moves a motor; :mod:`onboard.armed_test` does, when told to.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
-from typing import NamedTuple
 
-from onboard.bus import Bus, Node, out_of_range, watchdog_count
+from onboard.bus import Bus, Node, out_of_range
 from onboard.control_api import Summary
 from onboard.encoder_check import EncoderCheck
+from onboard.finding import Finding, Verdict, judged
 from onboard.timing import Histogram
-from protocol import xl330
 from protocol.errors import BusError
 from protocol.robot_spec import RobotSpec
 
@@ -21,30 +19,6 @@ READS = 200
 MISSES_ALLOWED = 4
 BUDGET = 0.5
 """Share of a control period that the read may take at p99."""
-
-
-class Verdict(str, Enum):
-    """What came of a check. A robot with a failed one must not run."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "FAILED"
-
-
-class Finding(NamedTuple):
-    """One check and what came of it."""
-
-    verdict: Verdict
-    what: str
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.verdict.value:8}{self.what}: {self.detail}"
-
-
-def judged(what: str, problem: str | None, detail: str) -> Finding:
-    """A finding that fails if there is a ``problem``, and else says ``detail``."""
-    return Finding(Verdict.FAILED if problem else Verdict.OK, what, problem or detail)
 
 
 def self_test(
@@ -70,9 +44,7 @@ def self_test(
         return [Finding(Verdict.FAILED, "bus", str(error))]
     return [
         *(_node(spec, node) for node in nodes),
-        _firmware(bus, nodes),
-        _return_delay(bus),
-        _watchdog(spec, bus),
+        *bus.audit(nodes),
         judged("adapter", latency, "no latency timer, or one of 1 ms"),
         *_readings(spec, bus, clock_ns),
     ]
@@ -86,40 +58,6 @@ def _node(spec: RobotSpec, node: Node) -> Finding:
         f"id {node.id}, model {node.model_number}, firmware {node.firmware}, "
         f"{node.voltage_v:.1f} V, {node.temperature_c:.0f} °C",
     )
-
-
-def _firmware(bus: Bus, nodes: list[Node]) -> Finding:
-    """Old firmware works, more slowly."""
-    oldest = min(node.firmware for node in nodes)
-    if bus.fast:
-        return Finding(Verdict.OK, "firmware", f"{oldest} or newer: one packet answers for all")
-    needed = xl330.FAST_SYNC_READ_FIRMWARE
-    detail = f"{oldest} is older than {needed}: every node answers for itself; update it"
-    return Finding(Verdict.WARNING, "firmware", detail)
-
-
-def _return_delay(bus: Bus) -> Finding:
-    what = xl330.RETURN_DELAY.name
-    try:
-        slow = [check for check in bus.check_nodes(xl330.RETURN_DELAY) if check.value]
-    except BusError as error:
-        return Finding(Verdict.FAILED, what, str(error))
-    told = [
-        f"{check.joint.name} waits {check.value * xl330.RETURN_DELAY.unit * 1e6:.0f} µs"
-        for check in slow
-    ]
-    return judged(what, ", ".join(told), "0 µs on every node")
-
-
-def _watchdog(spec: RobotSpec, bus: Bus) -> Finding:
-    armed = watchdog_count(spec)
-    try:
-        checks = bus.check_motors(xl330.BUS_WATCHDOG)
-    except BusError as error:
-        return Finding(Verdict.FAILED, xl330.BUS_WATCHDOG.name, str(error))
-    wrong = [f"{c.joint.name} holds {c.value}, not {armed}" for c in checks if c.value != armed]
-    armed_ms = armed * xl330.WATCHDOG_S_PER_COUNT * 1e3
-    return judged(xl330.BUS_WATCHDOG.name, ", ".join(wrong), f"{armed_ms:.0f} ms in every motor")
 
 
 def _readings(spec: RobotSpec, bus: Bus, clock_ns: Callable[[], int]) -> list[Finding]:
@@ -149,4 +87,4 @@ def _round_trip(spec: RobotSpec, bus: Bus, summary: Summary, misses: int) -> Fin
         problem = f"{took}; at most {MISSES_ALLOWED} may be: check the wiring"
     elif summary.p99 > budget_us:
         problem = f"{took}; p99 may take {budget_us:.0f} µs, {BUDGET:.0%} of a control period"
-    return judged("fast sync read" if bus.fast else "sync read", problem, took)
+    return judged(bus.read_name, problem, took)

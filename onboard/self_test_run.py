@@ -7,12 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 from onboard.armed_test import ArmedTest
-from onboard.bus import Bus
+from onboard.bus_choice import bus_for
 from onboard.control_api import LATCH_FILE
 from onboard.estop_latch import EstopLatch, map_latch
+from onboard.finding import Finding, Verdict
 from onboard.safety import Safety
 from onboard.schedule import Schedule
-from onboard.self_test import Finding, Verdict, self_test
+from onboard.self_test import self_test
 from onboard.serial_port import SerialPort, latency_warning
 from protocol.errors import BusError
 from protocol.robot_spec import RobotSpec
@@ -33,7 +34,7 @@ def run_self_test(spec: RobotSpec, port: Path, runtime: Path, arm: bool) -> int:
     Raises:
         BusError: the robot must not run.
     """
-    bus = Bus(spec, lambda: SerialPort(port, spec.bus.baud).open(), time.monotonic)
+    bus = bus_for(spec, lambda: SerialPort(port, spec.bus.baud).open(), time.monotonic)
     with closing(bus), closing(map_latch(runtime / LATCH_FILE)) as memory:
         findings = self_test(spec, bus, time.monotonic_ns, latency_warning(port))
         _print(findings)

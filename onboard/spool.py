@@ -14,34 +14,38 @@ from pathlib import Path
 
 import msgspec
 
-from onboard.database import DamagedError, Database, FullError, open_database, set_aside
+from onboard.database import (
+    DamagedError,
+    Database,
+    FullError,
+    open_database,
+    set_aside,
+    set_aside_before,
+)
+from onboard.entry_table import ENTRIES_SCHEMA, EntryTable
+from onboard.notes import NOTES_SCHEMA, Notes
+from onboard.quarantine import QUARANTINE_SCHEMA, Quarantine
+from onboard.salvage import last_record, salvage, with_gaps
 from onboard.spool_entry import (
     Entry,
+    Kind,
     Tail,
+    begun,
     decode_tail,
     encode_tail,
     entries_of,
     fresh_rows,
     gap,
     refuse,
-    stored_entry,
 )
 from protocol.errors import StoreError
 from protocol.messages import Batch, Gap
 from protocol.step_record import Rows
 
 DEFAULT_QUOTA_BYTES = 1 << 30
-QUARANTINE_MAX_ENTRIES = 64
 _OVERHEAD_BYTES = 1 << 20
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL, first_record INTEGER NOT NULL,
-    records INTEGER NOT NULL, data BLOB NOT NULL, crc32 INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS quarantine (
-    number INTEGER PRIMARY KEY, epoch TEXT, seq, reason TEXT, first_record, records, data, crc32);
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
+_FORGET_ENTRIES = 64
+_SCHEMA = ENTRIES_SCHEMA + NOTES_SCHEMA + QUARANTINE_SCHEMA
 
 
 def open_spool(
@@ -51,8 +55,8 @@ def open_spool(
 ) -> Spool:
     """Open or make the spool file; exactly one process may hold it.
 
-    A damaged file is set aside under another name and replaced by an empty one of a new epoch whose
-    first entry is a gap, so that the server learns of the loss.
+    A damaged file is set aside under another name. A new one, of a new epoch, takes over what can
+    be read of it, and gaps for the rest, so that the server learns of the loss.
 
     Args:
         path: the SQLite file; its log lies beside it.
@@ -62,13 +66,18 @@ def open_spool(
     Raises:
         StoreError: another process holds the file, or it can be neither read nor made.
     """
+    emptied = path.exists() and path.stat().st_size == 0
     try:
-        return _opened(path, quota_bytes, new_epoch)
-    except DamagedError as error:
-        kept = set_aside(path)
         spool = _opened(path, quota_bytes, new_epoch)
-        spool.declare_gap(f"spool was damaged ({error}); kept as {kept.name}")
-        return spool
+    except DamagedError:
+        set_aside(path)
+        spool = _opened(path, quota_bytes, new_epoch)
+    kept = set_aside_before(path)
+    if spool.unused and kept:
+        spool.adopt(salvage(kept[-1]), f"spool was damaged; it is kept as {kept[-1].name}")
+    elif spool.unused and emptied:
+        spool.adopt([], "spool was empty, but not new")
+    return spool
 
 
 def _opened(path: Path, quota_bytes: int, new_epoch: Callable[[], str]) -> Spool:
@@ -93,18 +102,23 @@ class Spool:
         first_held: lowest number not yet acknowledged; ``newest + 1`` if none is held.
         spooled: records ever written to this file.
         rejected: records refused for lack of room, since the spool was opened.
-        quarantined: entries found damaged, or refused by the server, since the spool was opened.
+        quarantined: entries and notes found damaged, and entries refused by the server, since the
+            spool was opened.
     """
 
     def __init__(self, database: Database, quota_bytes: int, new_epoch: Callable[[], str]) -> None:
         self._database = database
         self._quota_bytes = quota_bytes
         self._new_epoch = new_epoch
+        self._entries = EntryTable(database)
+        self._notes = Notes(database)
+        self._quarantine = Quarantine(database)
         self._tail = Tail()
         self._held_bytes = 0
         self.epoch = ""
         self.newest = self.spooled = self.rejected = self.quarantined = 0
         self.first_held = 1
+        self._forgotten = 0
 
     def load(self) -> None:
         """Read where the sequence stands; a new file gets its epoch.
@@ -112,25 +126,31 @@ class Spool:
         Raises:
             DamagedError: the file holds nonsense.
         """
-        with self._database.transaction():
-            self._database.write(
-                "INSERT OR IGNORE INTO facts VALUES ('epoch', ?)", self._new_epoch()
-            )
-        number = self._database.value
+        self.quarantined += self._notes.drop_damaged()
+        if not self._notes.all() and self._entries.empty:
+            self._begin()
+        notes = self._notes.all()
         try:
-            self.epoch = self.fact("epoch") or ""
-            self.spooled = int(self.fact("spooled") or 0)
-            self.first_held = int(self.fact("acknowledged") or 0) + 1
-            self._tail = decode_tail(self.fact("tail"))
-        except (ValueError, msgspec.DecodeError) as error:
-            raise DamagedError(f"spool's notes are unreadable: {error}") from error
-        given_out = number("SELECT seq FROM sqlite_sequence WHERE name = 'entries'")
-        self.newest = max(given_out or 0, number("SELECT max(seq) FROM entries") or 0)
-        self._held_bytes = self._measured()
+            self.epoch = notes["epoch"]
+            self.spooled, self.newest = int(notes["spooled"]), int(notes["newest"])
+            self._forgotten = int(notes["acknowledged"])
+            self.first_held = self._forgotten + 1
+            self._tail = decode_tail(notes["tail"])
+        except (KeyError, ValueError, msgspec.DecodeError) as error:
+            raise DamagedError(f"spool's notes are unreadable: {error!r}") from error
+        self._drop_strays()
+        self._held_bytes = self._entries.size_bytes(self.first_held, self.newest)
 
     def close(self) -> None:
         """Release the file."""
+        with suppress(StoreError):
+            self._forget()
         self._database.close()
+
+    @property
+    def unused(self) -> bool:
+        """Has this file never held anything?"""
+        return self.newest == 0 and self.spooled == 0
 
     @property
     def refusing(self) -> bool:
@@ -156,14 +176,19 @@ class Spool:
         fresh = fresh_rows(rows, self._tail)
         if len(fresh) == 0:
             return 0
-        entries = entries_of(fresh, self._tail)
+        entries = entries_of(fresh, begun(fresh, self._tail))
         size = sum(len(entry.data) for entry in entries)
         if self._held_bytes + size > self._quota_bytes:
             return self._reject(fresh, "spool quota exhausted")
+        last, spooled = int(fresh["seq"][-1]), self.spooled + len(fresh)
         try:
-            self._commit(entries, int(fresh["seq"][-1]), self.spooled + len(fresh))
+            self._commit(entries, last, spooled)
         except FullError:
-            return self._reject(fresh, "disk full")
+            self._database.empty_log()
+            try:
+                self._commit(entries, last, spooled)
+            except FullError:
+                return self._reject(fresh, "disk full")
         return len(fresh)
 
     def unacknowledged(self, limit: int, after: int = 0) -> list[Batch | Gap]:
@@ -172,52 +197,59 @@ class Spool:
         The numbers have no holes: in place of an entry that is damaged or missing stands a gap, and
         what is left of it is quarantined.
         """
-        start = max(after + 1, self.first_held)
-        stop = min(start + limit, self.newest + 1)
-        found = {
-            row[0]: stored_entry(*row[1:])
-            for row in self._database.rows(
-                "SELECT seq, kind, first_record, records, data, crc32 FROM entries "
-                "WHERE seq >= ? AND seq < ?",
-                start,
-                stop,
-            )
-        }
-        return [self._message(seq, found.get(seq)) for seq in range(start, stop)]
+        first = max(after + 1, self.first_held)
+        last = min(first + limit - 1, self.newest)
+        sound = self._entries.sound(first, last)
+        return [
+            sound[seq].message(self.epoch, seq)
+            if seq in sound
+            else self.quarantine(seq, "entry is damaged or missing in the spool")
+            for seq in range(first, last + 1)
+        ]
 
     def acknowledge(self, last: int) -> None:
-        """The server has committed everything up to ``last``: delete it."""
+        """The server has committed everything up to ``last``: nobody needs it any more.
+
+        The file forgets it with the next commit, or when much has gathered: a crash before that
+        costs the question how far the server is, which is asked at every greeting.
+        """
         last = min(last, self.newest)
         if last < self.first_held:
             return
-        freed = self._database.value("SELECT total(length(data)) FROM entries WHERE seq <= ?", last)
-        with self._database.transaction():
-            self._database.write("DELETE FROM entries WHERE seq <= ?", last)
-            self._remember("acknowledged", last)
-        self._held_bytes -= int(freed)
+        self._held_bytes -= self._entries.size_bytes(self.first_held, last)
         self.first_held = last + 1
+        if last - self._forgotten >= _FORGET_ENTRIES:
+            self._forget()
 
     def quarantine(self, seq: int, reason: str) -> Batch | Gap:
         """A gap takes the place of entry ``seq``, which is kept aside if there is room."""
-        entry = gap(*self._numbers(seq), reason)
-        with suppress(FullError):
-            self._keep_aside(seq, reason)
+        entry = gap(*self._entries.numbers(seq), reason)
+        self._quarantine.copy(self.epoch, seq, reason)
         with self._database.transaction():
-            self._database.write(
-                "INSERT OR REPLACE INTO entries (seq, kind, first_record, records, data, crc32) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                seq,
-                *entry,
-                entry.crc32,
-            )
+            self._entries.write(seq, [entry])
         self.quarantined += 1
-        self._held_bytes = self._measured()
+        self._held_bytes = self._entries.size_bytes(self.first_held, self.newest)
         return entry.message(self.epoch, seq)
 
-    def declare_gap(self, reason: str) -> None:
-        """Tell the server, in sequence, that an unknown number of records is lost."""
-        entries = [*self._tail.owed, gap(0, 0, reason)]
-        self._commit(entries, self._tail.record, self.spooled)
+    def differs(self, seq: int, crc32: int) -> bool:
+        """Is the entry held as ``seq`` another one than that with this checksum?
+
+        Then the server has it from a time this file does not remember. What is not held, or is
+        damaged, does not differ.
+        """
+        entry = self._entries.sound(max(seq, self.first_held), seq).get(seq)
+        return entry is not None and entry.crc32 != crc32
+
+    def adopt(self, entries: list[Entry], reason: str) -> None:
+        """Take over what is left of a former file, and tell the server, in sequence, of the rest.
+
+        Args:
+            entries: sound ones, in order.
+            reason: of the gaps.
+        """
+        records = sum(entry.records for entry in entries if entry.kind is Kind.BATCH)
+        self._commit(with_gaps(entries, reason), last_record(entries), self.spooled + records)
+        self.quarantined += 1
 
     def begin_epoch(self) -> None:
         """Start a new sequence with what is held: the server knows more than this file remembers.
@@ -227,33 +259,37 @@ class Spool:
         """
         forgotten = self.first_held - 1
         with self._database.transaction():
-            self._database.write("UPDATE entries SET seq = seq - ?", forgotten)
-            self._database.write(
-                "UPDATE sqlite_sequence SET seq = seq - ? WHERE name = 'entries'", forgotten
-            )
-            self._remember("acknowledged", 0)
-            self._remember("epoch", self._new_epoch())
+            self._delete_acknowledged()
+            self._entries.renumber(forgotten)
+            self._notes.put("newest", self.newest - forgotten)
+            self._notes.put("acknowledged", 0)
+            self._notes.put("epoch", self._new_epoch())
         self.load()
 
     def fact(self, name: str) -> str | None:
         """The durable value kept under ``name``, or None."""
-        value = self._database.value("SELECT value FROM facts WHERE name = ?", name)
-        return None if value is None else str(value)
+        return self._notes.get(name)
 
     def remember(self, name: str, value: str) -> None:
         """Keep a small durable value beside the entries: version floor, refused versions…"""
         with self._database.transaction():
-            self._remember(name, value)
+            self._notes.put(name, value)
+
+    def _begin(self) -> None:
+        with self._database.transaction():
+            self._notes.put("epoch", self._new_epoch())
+            self._notes.put("tail", encode_tail(Tail()))
+            for name in ("newest", "acknowledged", "spooled"):
+                self._notes.put(name, 0)
 
     def _commit(self, entries: list[Entry], last_record: int, spooled: int) -> None:
         with self._database.transaction():
-            self._database.write_many(
-                "INSERT INTO entries (kind, first_record, records, data, crc32) "
-                "VALUES (?, ?, ?, ?, ?)",
-                [(*entry, entry.crc32) for entry in entries],
-            )
-            self._remember("tail", encode_tail(Tail(last_record)))
-            self._remember("spooled", spooled)
+            self._delete_acknowledged()
+            self._entries.write(self.newest + 1, entries)
+            self._notes.put("newest", self.newest + len(entries))
+            self._notes.put("tail", encode_tail(Tail(last_record)))
+            self._notes.put("spooled", spooled)
+        self._forgotten = self.first_held - 1
         self.newest += len(entries)
         self.spooled = spooled
         self._held_bytes += sum(len(entry.data) for entry in entries)
@@ -261,42 +297,27 @@ class Spool:
 
     def _reject(self, rows: Rows, reason: str) -> int:
         """Owe the server a gap; a full disk may not take even this note, so memory has it too."""
-        self._tail = refuse(rows, self._tail, reason)
+        self._tail = refuse(rows, begun(rows, self._tail), reason)
         self.rejected += len(rows)
         with suppress(FullError):
             self.remember("tail", encode_tail(self._tail))
         return 0
 
-    def _measured(self) -> int:
-        return int(self._database.value("SELECT total(length(data)) FROM entries"))
+    def _forget(self) -> None:
+        if self.first_held - 1 > self._forgotten:
+            with self._database.transaction():
+                self._delete_acknowledged()
+            self._forgotten = self.first_held - 1
 
-    def _keep_aside(self, seq: int, reason: str) -> None:
-        with self._database.transaction():
-            self._database.write(
-                "INSERT INTO quarantine (epoch, seq, reason, first_record, records, data, crc32) "
-                "SELECT ?, seq, ?, first_record, records, data, crc32 FROM entries WHERE seq = ?",
-                self.epoch,
-                reason,
-                seq,
-            )
-            self._database.write(
-                "DELETE FROM quarantine WHERE number <= (SELECT max(number) FROM quarantine) - ?",
-                QUARANTINE_MAX_ENTRIES,
-            )
+    def _delete_acknowledged(self) -> None:
+        if self.first_held - 1 > self._forgotten:
+            self._entries.keep_only(self.first_held, self.newest)
+            self._notes.put("acknowledged", self.first_held - 1)
 
-    def _numbers(self, seq: int) -> tuple[int, int]:
-        """First record and number of records of an entry as far as they can be believed."""
-        for numbers in self._database.rows(
-            "SELECT first_record, records FROM entries WHERE seq = ?", seq
-        ):
-            if all(isinstance(number, int) and number >= 0 for number in numbers):
-                return numbers[0], numbers[1]
-        return 0, 0
-
-    def _message(self, seq: int, entry: Entry | None) -> Batch | Gap:
-        if entry is None:
-            return self.quarantine(seq, "entry is damaged or missing in the spool")
-        return entry.message(self.epoch, seq)
-
-    def _remember(self, name: str, value: object) -> None:
-        self._database.write("INSERT OR REPLACE INTO facts VALUES (?, ?)", name, str(value))
+    def _drop_strays(self) -> None:
+        """Entries whose number was never given out, or is acknowledged: a flipped bit made them."""
+        strays = self._entries.strays(self.first_held, self.newest)
+        if strays:
+            with self._database.transaction():
+                self._entries.keep_only(self.first_held, self.newest)
+        self.quarantined += strays

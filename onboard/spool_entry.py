@@ -41,6 +41,11 @@ class Entry(NamedTuple):
         """Over the numbers and the data."""
         return batch_crc32(self.first_record, self.records, self.data)
 
+    @property
+    def label(self) -> int:
+        """CRC-32 over all but the data: whose loss it is can be said when the data is damaged."""
+        return label_of(self.kind, self.first_record, self.records)
+
     def message(self, epoch: str, seq: int) -> Batch | Gap:
         """As it goes over the wire."""
         if self.kind == Kind.GAP:
@@ -49,7 +54,7 @@ class Entry(NamedTuple):
                 seq=seq,
                 first_record=self.first_record,
                 count=self.records,
-                reason=self.data.decode(errors="replace")[:_REASON_MAX_CHARS],
+                reason=self.data.decode(),
             )
         return Batch(
             epoch=epoch,
@@ -68,9 +73,14 @@ class Tail(NamedTuple):
     owed: tuple[Entry, ...] = ()
 
 
+def label_of(kind: int, first_record: int, records: int) -> int:
+    """See :attr:`Entry.label`."""
+    return batch_crc32(first_record, records, bytes([kind]))
+
+
 def gap(first_record: int, records: int, reason: str) -> Entry:
     """A declared loss. ``records`` = 0: unknown."""
-    return Entry(Kind.GAP, first_record, records, reason.encode())
+    return Entry(Kind.GAP, first_record, records, reason[:_REASON_MAX_CHARS].encode())
 
 
 def fresh_rows(rows: Rows, tail: Tail) -> Rows:
@@ -83,6 +93,21 @@ def fresh_rows(rows: Rows, tail: Tail) -> Rows:
     same = seq >> GENERATION_SHIFT == tail.record >> GENERATION_SHIFT
     fresh: Rows = rows[~(same & (seq <= tail.record))]
     return fresh
+
+
+def begun(rows: Rows, tail: Tail) -> Tail:
+    """The tail before ``rows``; owing what a new ring generation made before the first of them.
+
+    A generation counts from zero. What came before the first row this spool sees of it was dropped,
+    or a spool had it that is no more.
+    """
+    first = int(rows["seq"][0])
+    generation = first >> GENERATION_SHIFT
+    missing = first - (generation << GENERATION_SHIFT)
+    if missing == 0 or generation == tail.record >> GENERATION_SHIFT:
+        return tail
+    unseen = gap(generation << GENERATION_SHIFT, missing, "not in the ring")
+    return tail._replace(owed=(*tail.owed, unseen))
 
 
 def entries_of(rows: Rows, tail: Tail) -> list[Entry]:
@@ -111,18 +136,27 @@ def encode_tail(tail: Tail) -> str:
     return msgspec.json.encode(tail).decode()
 
 
-def decode_tail(text: str | None) -> Tail:
-    """The tail kept as ``text``; that of an unused spool for None."""
-    return Tail() if text is None else msgspec.json.decode(text, type=Tail)
+def decode_tail(text: str) -> Tail:
+    """The tail kept as ``text``. Raises msgspec.DecodeError if it is none."""
+    return msgspec.json.decode(text, type=Tail)
 
 
-def stored_entry(kind: Any, first_record: Any, records: Any, data: Any, crc32: Any) -> Entry | None:
+def labelled(kind: Any, first_record: Any, records: Any, label: Any) -> bool:
+    """Are these the numbers that were written?"""
+    numbers = (kind, first_record, records)
+    if not all(isinstance(number, int) and 0 <= number < 1 << 63 for number in numbers):
+        return False
+    return kind in {*Kind} and label == label_of(kind, first_record, records)
+
+
+def stored_entry(
+    kind: Any, first_record: Any, records: Any, label: Any, data: Any, crc32: Any
+) -> Entry | None:
     """An entry as it lies in the file, or None if it is not what was written."""
-    if not all(isinstance(value, int) and value >= 0 for value in (kind, first_record, records)):
+    if not labelled(kind, first_record, records, label) or not isinstance(data, bytes):
         return None
-    if not isinstance(data, bytes) or batch_crc32(first_record, records, data) != crc32:
-        return None
-    return Entry(Kind.GAP if kind else Kind.BATCH, first_record, records, data)
+    entry = Entry(Kind(kind), first_record, records, data)
+    return entry if entry.crc32 == crc32 else None
 
 
 def _pieces(rows: Rows, previous: int) -> Iterator[tuple[Entry | None, Rows]]:

@@ -34,6 +34,7 @@ class Place(NamedTuple):
 def snapshot(control: Control, ring: RingWriter, place: Place, now_ns: int) -> Status:
     """The state at ``now_ns``; counters of one tick may differ from each other by one tick."""
     counters, swap, watch = control.counters, control.swap, control.stopwatch
+    life, patience = control.life, control.patience
     previous = swap.previous
     return Status(
         robot=place.robot,
@@ -43,10 +44,10 @@ def snapshot(control: Control, ring: RingWriter, place: Place, now_ns: int) -> S
         notes=list(place.notes),
         pid=os.getpid(),
         at_ns=now_ns,
-        mode=control.mode.name,
-        reason=control.reason[:1024],
-        mode_since_ns=control.entered_ns,
-        changes=list(control.changes),
+        mode=life.mode.name,
+        reason=life.reason[:1024],
+        mode_since_ns=life.entered_ns,
+        changes=list(life.changes),
         episode=max(control.episode.number, 0),
         step=control.episode.step,
         active_version=swap.active_version,
@@ -56,9 +57,9 @@ def snapshot(control: Control, ring: RingWriter, place: Place, now_ns: int) -> S
         ticks=counters.ticks,
         missed_ticks=counters.missed_ticks,
         missed_ticks_near_swaps=counters.missed_ticks_near_swaps,
-        late_ticks=control.late.total,
-        interventions=counters.interventions,
-        bus_misses=control.misses.total,
+        late_ticks=patience.late.total,
+        interventions=control.helm.interventions,
+        bus_misses=patience.misses.total,
         produced=ring.produced,
         dropped=ring.dropped,
         swaps=max(0, swap.counts["activated"] - 1),  # the first one replaced nobody

@@ -13,7 +13,8 @@ def describe(found: Status) -> str:
     lines = [
         f"{found.robot}: {found.mode} for {in_mode_s:.0f} s ({found.reason})",
         f"task {found.task}, episode {found.episode}, step {found.step}",
-        f"policy {found.active_version} drives, {found.previous_version} to return to; "
+        f"policy {found.active_version} drives{_pin(found)}, "
+        f"{found.previous_version} to return to; "
         f"{found.activated} activated, {found.committed} committed, "
         f"{found.rejected} rejected, {found.rolled_back} rolled back",
         f"{found.ticks} ticks at {found.control_hz} Hz, {found.missed_ticks} missed, "
@@ -27,6 +28,10 @@ def describe(found: Status) -> str:
     ]
     lines += [f"warning: {note}" for note in found.notes]
     return "\n".join(lines)
+
+
+def _pin(found: Status) -> str:
+    return f" (pinned to {found.pinned_version})" if found.pinned_version else ""
 
 
 def _timing(found: Status) -> list[str]:

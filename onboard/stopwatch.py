@@ -32,11 +32,6 @@ class Timed:
     def __init__(self) -> None:
         self.span, self.work = Histogram(), Histogram()
 
-    def add(self, span_us: float, work_us: float) -> None:
-        """Count one passage."""
-        self.span.add(span_us)
-        self.work.add(work_us)
-
 
 class Stopwatch:
     """Divides each tick into laps. Everything it fills exists from the start.
@@ -85,11 +80,13 @@ class Stopwatch:
         now_ns = self._clock_ns()
         self.span_us = (now_ns - self._started_ns) * 1e-3
         self.work_us = (self._work_ns() - self._began_ns) * 1e-3
-        self.tick.add(self.span_us, self.work_us)
+        self.tick.span.add(self.span_us)
+        self.tick.work.add(self.work_us)
         for section, timed in enumerate(self.sections):
             span_us, work_us = self._span_ns[section] * 1e-3, self._busy_ns[section] * 1e-3
             self.section_span_us[section], self.section_work_us[section] = span_us, work_us
             if work_us > 0.0 or span_us > 0.0:
-                timed.add(span_us, work_us)
+                timed.span.add(span_us)
+                timed.work.add(work_us)
                 self._span_ns[section] = self._busy_ns[section] = 0
         return now_ns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zmq
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from onboard.spool import Spool
 from onboard.window import Window
@@ -39,6 +39,7 @@ class Uplink:
         self.refusal = ""
         self.nonsense = 0
         self._halt = ""
+        self._blocked = False
 
     def step(self, now_s: float) -> None:
         """Take every answer that has come, then send what is due. Does not block.
@@ -46,6 +47,7 @@ class Uplink:
         Raises:
             StoreError: the spool failed; the next call goes on from the same place.
         """
+        self._blocked = False
         self._receive(now_s)
         if self._window.streaming:
             self._spool.acknowledge(self._window.acknowledged)
@@ -54,8 +56,8 @@ class Uplink:
         self._stream(now_s)
 
     def wait(self, timeout_ms: int) -> None:
-        """Until an answer has come, or ``timeout_ms`` have passed."""
-        self._socket.poll(timeout_ms, zmq.POLLIN)
+        """Until there is something to do, or ``timeout_ms`` have passed."""
+        self._socket.poll(timeout_ms, self.awaits)
 
     def report(self, report: Report) -> None:
         """Send a report if the server is listening; the next one makes up for a lost one."""
@@ -66,6 +68,11 @@ class Uplink:
         """Why the server wants the robot stopped, if it has said so since the last call."""
         reason, self._halt = self._halt, ""
         return reason
+
+    @property
+    def awaits(self) -> int:
+        """What to poll the socket for: answers, and room for what found none."""
+        return zmq.POLLIN | (zmq.POLLOUT if self._blocked else 0)
 
     @property
     def streaming(self) -> bool:
@@ -111,11 +118,17 @@ class Uplink:
         if ack.epoch != self._spool.epoch:
             return
         self.refusal = ""
-        if ack.last > self._spool.newest:
+        if self._forgotten(ack):
             self._spool.begin_epoch()
             self._window.interrupted(now_s)
             return
         self._window.answered(now_s, ack.last, ack.resend)
+
+    def _forgotten(self, ack: Ack) -> bool:
+        """Does the server have something under a number that this spool never gave it?"""
+        if ack.last > self._spool.newest:
+            return True
+        return ack.crc32 is not UNSET and self._spool.differs(ack.last, ack.crc32)
 
     def _refused(self, refused: Refused, now_s: float) -> None:
         self.refusal = refused.reason
@@ -129,6 +142,7 @@ class Uplink:
         try:
             self._socket.send(encode(message), zmq.DONTWAIT)
         except zmq.Again:
+            self._blocked = True
             return False
         return True
 

@@ -19,19 +19,49 @@ FLOOR_FILE = "version_floor"
 
 
 class Floor(Struct, frozen=True):
-    """Versions of TUF's four roles and of the policy bundle."""
+    """What was accepted.
+
+    Attributes:
+        root: version of the root of trust. It never falls.
+        lists: version of every other signed list, by role.
+        keys: which keys signed snapshot and timestamp. When a new root names others, ``lists``
+            starts afresh: whoever took the old ones may have run the versions up.
+        bundle: version of the newest policy bundle. It never falls.
+        seen_s: Unix time of the last acceptance; the clock was right then.
+    """
 
     root: int = 0
-    timestamp: int = 0
-    snapshot: int = 0
-    targets: int = 0
+    lists: dict[str, int] = {}
+    keys: str = ""
     bundle: int = 0
+    seen_s: int = 0
+
+    def fallen(self, other: Floor) -> str:
+        """The role whose version in ``other`` is lower than here; empty if none is."""
+        if other.root < self.root:
+            return "root"
+        if other.keys != self.keys:
+            return ""
+        fallen = (
+            role for role, version in self.lists.items() if other.lists.get(role, 0) < version
+        )
+        return next(fallen, "")
 
 
 def highest(*floors: Floor) -> Floor:
-    """The highest of each version."""
+    """The highest of each version; of the lists, among those of the newest root."""
+    root = max(floor.root for floor in floors)
+    lists: dict[str, int] = {}
+    newest = [floor for floor in floors if floor.root == root]
+    for floor in newest:
+        for role, version in floor.lists.items():
+            lists[role] = max(version, lists.get(role, 0))
     return Floor(
-        *(max(getattr(floor, name) for floor in floors) for name in Floor.__struct_fields__)
+        root=root,
+        lists=lists,
+        keys=max(floor.keys for floor in newest),
+        bundle=max(floor.bundle for floor in floors),
+        seen_s=max(floor.seen_s for floor in floors),
     )
 
 
@@ -44,7 +74,7 @@ def decode_floor(text: str) -> Floor:
     """Of :func:`encode_floor`; nothing accepted so far if empty. Raises StoreError."""
     try:
         return msgspec.json.decode(text or "{}", type=Floor)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise StoreError(f"version floor is unreadable ({error})") from error
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-WINDOW_ENTRIES = 32
+WINDOW_ENTRIES = 128
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ class Window:
 
     def answered(self, now_s: float, last: int, resend: bool) -> None:
         """The server has everything up to ``last``; ``resend``: what came after was not taken."""
+        if last > self.acknowledged:
+            self._failures = 0  # a greeting alone proves nothing: its disk may be full
         if not self.streaming:
             self.streaming = True
             self._restart_from(last)
@@ -96,7 +98,6 @@ class Window:
             self._next = max(self._next, last + 1)
         else:
             return
-        self._failures = 0
         self._answer_by_s = now_s + self._patience.answer_s
 
     def go_back(self, last: int) -> None:

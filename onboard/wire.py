@@ -11,11 +11,17 @@ from onboard.stopwatch import Section, Stopwatch
 class Wire(Protocol):
     """The side of the bus that moves motors. :class:`onboard.bus.Bus` is one."""
 
-    def write(self, current_a: Sequence[float]) -> None:
-        """Send goal currents, one per actuated joint. Raises BusError if nothing was sent."""
+    @property
+    def watchdog_s(self) -> float:
+        """Silence after which the motors stop themselves, as armed."""
+        ...
 
-    def power_on(self) -> None:
-        """Torque on at zero current. Raises BusError if a motor does not confirm."""
+    def write(self, goal: Sequence[float]) -> None:
+        """Send goals, one per actuated joint. Raises BusError if nothing was sent."""
+
+    def power_on(self) -> Sequence[float]:
+        """Torque on without motion; the goals then in force. Raises BusError."""
+        ...
 
     def power_off(self) -> list[str]:
         """Torque off everywhere; one line per motor that did not confirm. Never raises."""
@@ -31,17 +37,22 @@ class TimedWire:
     def __init__(self, wire: Wire, stopwatch: Stopwatch) -> None:
         self._wire, self._stopwatch = wire, stopwatch
 
-    def write(self, current_a: Sequence[float]) -> None:
+    @property
+    def watchdog_s(self) -> float:
+        """As the wire says."""
+        return self._wire.watchdog_s
+
+    def write(self, goal: Sequence[float]) -> None:
         """As the wire does it; what came before is the lap of ``limit``."""
         self._stopwatch.lap(Section.LIMIT)
         try:
-            self._wire.write(current_a)
+            self._wire.write(goal)
         finally:
             self._stopwatch.lap(Section.WRITE)
 
-    def power_on(self) -> None:
+    def power_on(self) -> Sequence[float]:
         """As the wire does it."""
-        self._wire.power_on()
+        return self._wire.power_on()
 
     def power_off(self) -> list[str]:
         """As the wire does it."""

@@ -69,6 +69,10 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 MANIFEST_PATH = "policy/manifest.json"
+WEIGHTS_ROLE = "weights"
+"""The TUF role that signs bundles."""
+WEIGHTS_PATHS = ("policy/*",)
+"""All it may sign."""
 
 
 class Golden(Struct, frozen=True):

@@ -110,13 +110,16 @@ class Ack(_Message, frozen=True, tag="ack"):
     """Server → robot, after its commit: everything up to ``last`` is durable; ``last + 1`` is next.
 
     ``policy_version`` announces the newest published bundle. ``resend`` says that a message after
-    ``last`` arrived but could not be taken: go back and send again from ``last + 1``.
+    ``last`` arrived but could not be taken: go back and send again from ``last + 1``. In answer to
+    a :class:`Hello`, ``crc32`` is the checksum of what the server has under ``last``: a robot whose
+    spool has forgotten sending it may hold something else under that number.
     """
 
     epoch: Epoch
     last: Count
     policy_version: Small
     resend: bool = False
+    crc32: Small | UnsetType = UNSET
 
 
 class Chunk(_Message, frozen=True, tag="chunk"):

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from protocol.errors import ConfigError
-from protocol.robot_spec import RobotSpec, Term
+from protocol.robot_spec import Policy, RobotSpec, Term
 
 FloatArray = NDArray[np.float32]
 
@@ -48,6 +49,17 @@ class Layout:
             for column, term in enumerate(spec.observation)
             if term.kind == "applied"
         ]
+        self._derived = [*self._derivation(spec.policy)]
+
+    def _derivation(self, policy: Policy) -> Iterator[tuple[int, int, float, int]]:
+        """Of each column of the history after one answer: the answer's share, the rest's source."""
+        where = {(action, age): column for column, action, age in self.history}
+        for column, action, age in self.history:
+            tick = policy.divisor - age + 1  # of the answer, ``age`` ticks ago
+            if tick < 1:
+                yield column, action, 0.0, where[action, 1 - tick]
+            else:
+                yield column, action, policy.share(tick), where[action, 1]
 
     def column(self, label: str) -> int:
         """Column of ``label``. Raises ConfigError if the observation lacks it."""
@@ -69,40 +81,48 @@ class Layout:
         """``following`` (..., O) with its action history derived from ``obs`` and ``applied``.
 
         History is known exactly, so a world model must not guess it. ``applied`` is (..., A) in
-        [-1, 1]. Works on any array-API array; returns a new array.
+        [-1, 1], and ``following`` one answer of the policy after ``obs``: as many ticks as an
+        answer lasts. Works on any array-API array; returns a new array.
         """
         xp = array_namespace(following)
         columns = [following[..., i : i + 1] for i in range(self.size)]
-        where = {(action, age): column for column, action, age in self.history}
-        for column, action, age in self.history:
-            if age == 1:
-                value = applied[..., action : action + 1]
-            else:
-                source = where[action, age - 1]
-                value = obs[..., source : source + 1] / self.scales[source]
+        for column, action, share, source in self._derived:
+            value = applied[..., action : action + 1]
+            if share < 1.0:
+                earlier = obs[..., source : source + 1] / self.scales[source]
+                value = earlier if share == 0.0 else share * value + (1.0 - share) * earlier
             columns[column] = value * self.scales[column]
         return xp.concat(columns, axis=-1)
 
 
 class Observer:
-    """Builds the observation tick by tick. Holds the last readings and applied actions; no I/O."""
+    """Builds the observation tick by tick. Holds the last readings and applied actions; no I/O.
+
+    Attributes:
+        velocity: one per joint, rad/s.
+        vector: (O,) the last observation.
+        goal_rad: goal in force of each actuated joint; attached once by whoever sends goals.
+    """
 
     def __init__(self, spec: RobotSpec) -> None:
         self._terms = [(term.kind, spec.joint_index(term.joint)) for term in spec.observation]
         self._layout = Layout(spec)
         self._scales = self._layout.scales
+        self._motors = {spec.joint_index(joint.name): i for i, joint in enumerate(spec.actuated)}
         self._history = {column: (action, age) for column, action, age in self._layout.history}
         depth = max((age for _, _, age in self._layout.history), default=1)
-        self._applied = np.zeros((depth, self._layout.action_size), dtype=np.float32)
+        rest = [0.0] * self._layout.action_size
+        self._applied = deque([rest] * depth, maxlen=depth)  # the last one first
         self._previous: list[float] | None = None
         self._previous_s = 0.0
         self.velocity = [0.0] * len(spec.joints)
+        self.goal_rad: Sequence[float] = [0.0] * len(self._motors)
         self.vector: FloatArray = np.zeros(self._layout.size, dtype=np.float32)
 
     def reset(self) -> None:
         """Forget motion and action history, as after power-up."""
         self._previous = None
-        self._applied[:] = 0.0
+        self._applied.extend([[0.0] * self._layout.action_size] * len(self._applied))
 
     def observe(self, position_rad: list[float], time_s: float) -> FloatArray:
         """Take one reading; velocities are differences over the measured time.
@@ -120,9 +140,11 @@ class Observer:
                 value = self.velocity[joint]
             elif kind == "applied":
                 action, age = self._history[column]
-                value = float(self._applied[age - 1, action])
+                value = self._applied[age - 1][action]
             elif kind == "position":
                 value = position_rad[joint]
+            elif kind == "goal":
+                value = self.goal_rad[self._motors[joint]]
             else:
                 value = (
                     math.cos(position_rad[joint])
@@ -134,8 +156,7 @@ class Observer:
 
     def applied(self, action: FloatArray) -> None:
         """Remember what was really sent this tick: ``action`` (A,) in [-1, 1]."""
-        self._applied[1:] = self._applied[:-1]
-        self._applied[0] = action
+        self._applied.appendleft(action.tolist())
 
     def _differentiate(self, position_rad: list[float], time_s: float) -> None:
         if self._previous is None:

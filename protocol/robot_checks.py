@@ -10,13 +10,13 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
-from protocol import xl330
+from protocol import mcu_link, sts3215, xl330
 from protocol.errors import ConfigError
 
 if TYPE_CHECKING:
-    from protocol.robot_spec import RobotSpec
+    from protocol.robot_spec import CurrentAction, Joint, PositionAction, RobotSpec
 
 POSITION_LIMIT_RAD = 4.0 * math.pi
 """Two turns either way; a cable takes no more, and 180 (degrees) lies far outside."""
@@ -28,8 +28,20 @@ VOLTAGE_RANGE_V = (3.0, 60.0)
 """From one lithium cell to the limit of extra-low voltage."""
 OPERATOR_TIMEOUT_LIMIT_S = 24 * 3600.0
 HOMING_TIMEOUT_LIMIT_S = 600.0
-CURRENT_LIMIT_A = {"xl330-m288": xl330.CURRENT_LIMIT.maximum * xl330.AMPERE_PER_COUNT}
-"""Of each motor's current limit register."""
+CURRENT_LIMIT_A = {
+    "xl330-m288": xl330.CURRENT_LIMIT.maximum * xl330.AMPERE_PER_COUNT,
+    "mcu-motor": mcu_link.MAX_CURRENT_A,
+}
+"""Of each motor's current limit register, or of what its frames can say."""
+MODELS = {
+    "dynamixel2": (*xl330.MODEL_NUMBERS,),
+    "feetech": ("sts3215",),
+    "mcu": ("mcu-motor", "mcu-encoder"),
+}
+"""What can stand on each kind of bus."""
+PASSIVE_MODELS = ("encoder-12bit", "mcu-encoder")
+MODES = {"dynamixel2": ("current",), "feetech": ("position",), "mcu": ("current",)}
+"""How a robot on it can be driven."""
 
 
 def problems(spec: RobotSpec) -> list[str]:
@@ -46,6 +58,7 @@ def _number_problems(spec: RobotSpec) -> Iterator[str]:
 
 def _part_problems(spec: RobotSpec) -> Iterator[str]:
     yield from _joint_problems(spec)
+    yield from _bus_problems(spec)
     yield from _homing_problems(spec)
     yield from _observation_problems(spec)
     yield from _limit_problems(spec)
@@ -87,9 +100,6 @@ def _joint_size_problems(spec: RobotSpec) -> Iterator[str]:
                 f"joints.{joint.name}: velocity_max_rad_s must be at most "
                 f"{VELOCITY_LIMIT_RAD_S:g}; write rad/s"
             )
-        limit_a = CURRENT_LIMIT_A.get(joint.model, math.inf)
-        if joint.actuated and spec.action.current_max_a > limit_a:
-            yield f"action.current_max_a must be at most the {limit_a:g} A of an {joint.model}"
 
 
 def _supply_problems(spec: RobotSpec) -> Iterator[str]:
@@ -125,7 +135,7 @@ def _joint_problems(spec: RobotSpec) -> Iterator[str]:
             yield f"joints.{joint.name}: position_min_rad must be below position_max_rad"
         elif joint.actuated and 2 * spec.safety.position_margin_rad >= span_rad:
             yield f"joints.{joint.name}: safety.position_margin_rad leaves no room to move"
-        if joint.actuated and joint.model == "encoder-12bit":
+        if joint.actuated and joint.model in PASSIVE_MODELS:
             yield f"joints.{joint.name}: an {joint.model} has no torque; write actuated = false"
 
 
@@ -143,15 +153,20 @@ def _homing_problems(spec: RobotSpec) -> Iterator[str]:
     if homing.settled_velocity_rad_s >= homing.velocity_max_rad_s:
         yield "homing.settled_velocity_rad_s must be below homing.velocity_max_rad_s"
     passive = [joint.name for joint in spec.joints if not joint.actuated]
-    if homing.passive_joint is not None and homing.passive_joint not in passive:
-        yield f"homing.passive_joint {homing.passive_joint!r} is none of {passive}, not actuated"
+    if homing.passive_joint is not None:
+        if homing.passive_joint not in passive:
+            known = f"{passive}, not actuated"
+            yield f"homing.passive_joint {homing.passive_joint!r} is none of {known}"
+        for key in ("settled_passive_rad", "settled_passive_rad_s"):
+            if getattr(homing, key) <= 0.0:
+                yield f"homing.{key} must be positive where there is a passive joint"
 
 
 def _observation_problems(spec: RobotSpec) -> Iterator[str]:
     if not spec.observation:
         yield "observation is empty"
     for index, term in enumerate(spec.observation):
-        readable = spec.actuated if term.kind == "applied" else spec.joints
+        readable = spec.actuated if term.kind in ("applied", "goal") else spec.joints
         if term.joint not in [joint.name for joint in readable]:
             yield f"observation[{index}].joint {term.joint!r} cannot be read as {term.kind}"
         elif term.kind != "applied" and term.age_ticks != 1:
@@ -164,20 +179,103 @@ def _observation_problems(spec: RobotSpec) -> Iterator[str]:
 
 
 def _limit_problems(spec: RobotSpec) -> Iterator[str]:
-    for joint in spec.actuated:
-        full_nm = spec.action.current_max_a * spec.action.torque_constant_nm_a * joint.gear
-        if not 0.5 * full_nm <= spec.safety.effort_max_nm <= 1.001 * full_nm:
-            yield (
-                f"safety.effort_max_nm {spec.safety.effort_max_nm} must lie in [0.5, 1] of "
-                f"current_max_a × torque_constant_nm_a × gear = {full_nm:.4f} Nm of {joint.name}; "
-                "check the units"
-            )
+    from protocol.robot_spec import PositionAction  # noqa: PLC0415 - as below
+
+    if isinstance(spec.action, PositionAction):
+        yield from _position_problems(spec, spec.action)
+    else:
+        yield from _current_problems(spec, spec.action)
     if spec.safety.voltage_min_v >= spec.safety.voltage_max_v:
         yield "safety.voltage_min_v must be below safety.voltage_max_v"
     if spec.bus.read_timeout_s >= 0.5 * spec.tick_s:
         yield f"bus.read_timeout_s must be below half a control period ({0.5 * spec.tick_s} s)"
     if spec.bus.watchdog_s < 2 * spec.tick_s:
         yield f"bus.watchdog_s must be at least two control periods ({2 * spec.tick_s} s)"
+
+
+def _bus_problems(spec: RobotSpec) -> Iterator[str]:
+    kind, mode = spec.bus.kind, _mode(spec)
+    for joint in spec.joints:
+        if joint.model not in MODELS[kind]:
+            yield f"joints.{joint.name}: an {joint.model} does not speak {kind!r}"
+    if mode not in MODES[kind]:
+        yield f"action.mode {mode!r}: a {kind!r} bus is driven in mode {' or '.join(MODES[kind])}"
+    channels = [*range(mcu_link.MAX_CHANNELS)][: len(spec.joints)]
+    if kind == "mcu" and [joint.id for joint in spec.joints] != channels:
+        yield f"joints: on an 'mcu' link ids are channels: 0, 1, … up to {channels[-1]}, in order"
+    if mode == "current" and spec.homing.velocity_gain <= 0.0:
+        yield "homing.velocity_gain must be positive in current mode"
+    if mode == "current" and any(term.kind == "goal" for term in spec.observation):
+        yield "observation: there is no goal to observe in current mode"
+
+
+def _current_problems(spec: RobotSpec, action: CurrentAction) -> Iterator[str]:
+    for joint in spec.actuated:
+        limit_a = CURRENT_LIMIT_A.get(joint.model, math.inf)
+        if action.current_max_a > limit_a:
+            yield f"action.current_max_a must be at most the {limit_a:g} A of an {joint.model}"
+        full_nm = action.current_max_a * action.torque_constant_nm_a * joint.gear
+        if not 0.5 * full_nm <= spec.safety.effort_max_nm <= 1.001 * full_nm:
+            yield (
+                f"safety.effort_max_nm {spec.safety.effort_max_nm} must lie in [0.5, 1] of "
+                f"current_max_a × torque_constant_nm_a × gear = {full_nm:.4f} Nm of {joint.name}; "
+                "check the units"
+            )
+
+
+def _position_problems(spec: RobotSpec, action: PositionAction) -> Iterator[str]:
+    lists = {"range_rad": action.range_rad}
+    if action.centre_rad is not UNSET:
+        lists["centre_rad"] = action.centre_rad
+    for key, values in lists.items():
+        if len(values) != len(spec.actuated):
+            yield f"action.{key} needs {len(spec.actuated)} numbers, one per actuated joint"
+            return
+    if spec.safety.effort_max_nm > action.stall_nm:
+        yield f"safety.effort_max_nm must be at most action.stall_nm {action.stall_nm:g}"
+    for index, joint in enumerate(spec.actuated):
+        yield from _encoder_problems(joint)
+        if action.centre_rad is UNSET:
+            yield from _step_problems(spec, joint, action.range_rad[index])
+        else:
+            centre_rad, range_rad = action.centre_rad[index], action.range_rad[index]
+            yield from _place_problems(spec, joint, centre_rad, range_rad)
+
+
+def _encoder_problems(joint: Joint) -> Iterator[str]:
+    """Every goal within the stops must be one turn's count."""
+    ends_rad = (joint.position_min_rad, joint.position_max_rad)
+    turned_rad = [joint.sign * joint.gear * (end - joint.offset_rad) for end in ends_rad]
+    if max(map(abs, turned_rad)) >= sts3215.CENTRE_COUNT * sts3215.RAD_PER_COUNT:
+        yield f"joints.{joint.name}: its stops must lie within half a turn of the encoder's centre"
+
+
+def _step_problems(spec: RobotSpec, joint: Joint, range_rad: float) -> Iterator[str]:
+    fastest_rad, homing_rad_s = (
+        joint.velocity_max_rad_s * spec.tick_s,
+        spec.homing.velocity_max_rad_s,
+    )
+    if range_rad > fastest_rad:
+        yield (
+            f"action.range_rad of {joint.name} must be at most {fastest_rad:g} rad, what its "
+            "velocity_max_rad_s reaches in a tick"
+        )
+    if homing_rad_s * spec.tick_s > range_rad:
+        yield f"homing.velocity_max_rad_s outruns action.range_rad of {joint.name}"
+
+
+def _place_problems(
+    spec: RobotSpec, joint: Joint, centre_rad: float, range_rad: float
+) -> Iterator[str]:
+    margin_rad = spec.safety.position_margin_rad
+    low, high = joint.position_min_rad + margin_rad, joint.position_max_rad - margin_rad
+    if not low <= centre_rad - range_rad <= centre_rad + range_rad <= high:
+        yield f"action: centre_rad ± range_rad of {joint.name} must lie in [{low:g}, {high:g}] rad"
+
+
+def _mode(spec: RobotSpec) -> str:
+    """The action's mode as the robot file writes it."""
+    return str(spec.action.__struct_config__.tag)
 
 
 def _floats(value: Any, path: str = "") -> Iterator[tuple[str, float]]:

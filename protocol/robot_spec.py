@@ -13,42 +13,43 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, UnsetType
 
 from protocol.errors import ConfigError
+from protocol.plant_spec import Body, Plant
 from protocol.robot_checks import problems
+from protocol.table import Fraction, Name, NonNegative, Positive, Table
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z")]
-Positive = Annotated[float, Meta(gt=0.0)]
-NonNegative = Annotated[float, Meta(ge=0.0)]
-Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 
+class Bus(Table, frozen=True):
+    """How the motor bus is spoken.
 
-class _Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of every TOML table: immutable, unknown keys refused."""
+    ``watchdog_s`` is armed in the motor node itself. A ``feetech`` node has no watchdog: there the
+    loop knows by the time since its last write that a motor was left alone. On an ``mcu`` link it
+    travels with every command.
+    """
 
-
-class Bus(_Table, frozen=True):
-    """How the motor bus is spoken. ``watchdog_s`` is armed in the motor node itself."""
-
-    kind: Literal["dynamixel2"]
+    kind: Literal["dynamixel2", "feetech", "mcu"]
     baud: Annotated[int, Meta(ge=9600, le=4_500_000)]
     read_timeout_s: Positive
     watchdog_s: Annotated[float, Meta(ge=0.02, le=2.54)]
     misses_to_fault: Annotated[int, Meta(ge=1, le=100)]
 
 
-class Joint(_Table, frozen=True):
-    """One node of the bus; ``position = sign * raw_rad / gear + offset`` is the MJCF angle."""
+class Joint(Table, frozen=True):
+    """One node of the bus, or channel of the board.
+
+    ``position = sign * raw_rad / gear + offset`` is the MJCF angle.
+    """
 
     name: Name
     id: Annotated[int, Meta(ge=0, le=252)]
-    model: Literal["xl330-m288", "encoder-12bit"]
+    model: Literal["xl330-m288", "encoder-12bit", "sts3215", "mcu-motor", "mcu-encoder"]
     actuated: bool
     sign: Literal[-1, 1]
     offset_rad: float
@@ -58,17 +59,34 @@ class Joint(_Table, frozen=True):
     velocity_max_rad_s: Positive
 
 
-class Action(_Table, frozen=True):
-    """What a unit action means: effort on each actuated joint, via motor current."""
+class CurrentAction(Table, frozen=True, tag_field="mode", tag="current"):
+    """A unit action means effort on each actuated joint, via motor current."""
 
-    mode: Literal["current"]
     current_max_a: Positive
     torque_constant_nm_a: Positive
     joint_friction_nm: NonNegative
     joint_damping_nm_s: NonNegative
 
 
-class Safety(_Table, frozen=True):
+class PositionAction(Table, frozen=True, tag_field="mode", tag="position"):
+    """A unit action means a goal for the node's own position loop: ``origin + range * action``.
+
+    The origin is ``centre_rad`` or, if that is left out, the goal in force: then a unit action is
+    a step of the goal. To the envelope the loop is a spring: it pulls with ``stiffness_nm_rad``
+    times the distance to the goal, with ``stall_nm`` at most if nothing limits it. The lists have
+    one number per actuated joint.
+    """
+
+    range_rad: list[Positive]
+    stiffness_nm_rad: Positive
+    stall_nm: Positive
+    centre_rad: list[float] | UnsetType = UNSET
+
+
+Action = CurrentAction | PositionAction
+
+
+class Safety(Table, frozen=True):
     """Limits the runtime enforces on every command; each is explicit, none has a default."""
 
     effort_max_nm: Positive
@@ -84,48 +102,61 @@ class Safety(_Table, frozen=True):
     operator_timeout_s: Positive
 
 
-class Homing(_Table, frozen=True):
-    """Reset without teleport: drive home while damping the passive pendulum. LEARNING.md § 5.4."""
+class Homing(Table, frozen=True):
+    """Reset without teleport: drive home while damping the passive pendulum. LEARNING.md § 5.4.
 
-    passive_joint: Name | None
+    What a robot without a passive joint, or in position mode, has no use for may be left out.
+    """
+
     home_rad: list[float]
-    damping_gain_rad_s: NonNegative
     homing_gain_1_s: Positive
-    velocity_gain: Positive
     velocity_max_rad_s: Positive
     settled_position_rad: Positive
     settled_velocity_rad_s: Positive
-    settled_passive_rad: Positive
-    settled_passive_rad_s: Positive
     settled_for_s: Positive
     timeout_s: Positive
+    velocity_gain: NonNegative = 0.0
+    passive_joint: Name | None = None
+    damping_gain_rad_s: NonNegative = 0.0
+    settled_passive_rad: NonNegative = 0.0
+    settled_passive_rad_s: NonNegative = 0.0
 
 
-class Term(_Table, frozen=True):
+class Term(Table, frozen=True):
     """One entry of the observation vector: ``value * scale``. Source: LEARNING.md § 5.2."""
 
-    kind: Literal["position", "cos", "sin", "velocity", "applied"]
+    kind: Literal["position", "cos", "sin", "velocity", "goal", "applied"]
     joint: Name
     scale: Annotated[float, Meta(gt=0.0)]
     age_ticks: Annotated[int, Meta(ge=1, le=8)] = 1
 
 
-class Task(_Table, frozen=True):
-    """An episode: which reward (``protocol/tasks.py``) and how long."""
+class Task(Table, frozen=True):
+    """An episode: which reward (``protocol/tasks.py``) and how long; some have a goal in space."""
 
     reward: Name
     episode_steps: Annotated[int, Meta(ge=1, le=100_000)]
     discount: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    goal_m: tuple[float, float, float] | UnsetType = UNSET
 
 
-class Timing(_Table, frozen=True):
+class Arm(Table, frozen=True):
+    """Lengths of an arm: base to shoulder, and of the links from there to the tip. Optional."""
+
+    shoulder_height_m: Positive
+    upper_arm_m: Positive
+    forearm_m: Positive
+    hand_m: Positive
+
+
+class Timing(Table, frozen=True):
     """Real-time placement of the control process."""
 
     cpu: Annotated[int, Meta(ge=0, le=1023)]
     fifo_priority: Annotated[int, Meta(ge=1, le=98)]
 
 
-class Policy(_Table, frozen=True):
+class Policy(Table, frozen=True):
     """How often the policy is asked: every ``divisor`` ticks. Optional; by default at every tick.
 
     ``between`` two answers the last command is held, or led to the new answer in equal steps.
@@ -134,8 +165,12 @@ class Policy(_Table, frozen=True):
     divisor: Annotated[int, Meta(ge=1, le=100)] = 1
     between: Literal["hold", "interpolate"] = "hold"
 
+    def share(self, ticks: int) -> float:
+        """Of the way to an answer, in (0, 1], in its ``ticks``-th tick, from 1 to ``divisor``."""
+        return 1.0 if self.between == "hold" else ticks / self.divisor
 
-class Budget(_Table, frozen=True):
+
+class Budget(Table, frozen=True):
     """What the runtime may use on this robot; ``wombet-onboard budget`` measures it. Optional.
 
     Shares of processor time are of one core; memory growth is of each process over the measurement.
@@ -151,33 +186,7 @@ class Budget(_Table, frozen=True):
     log_growth_max_kb_s: Positive
 
 
-class Body(_Table, frozen=True):
-    """Parameters of the simulated rig (harness only), in SI; see the TOML for sources."""
-
-    pendulum_length_m: Positive
-    pendulum_rod_kg: Positive
-    pendulum_tip_kg: Positive
-    pendulum_damping_nm_s: NonNegative
-    pendulum_friction_nm: NonNegative
-    motor_torque_constant_nm_a: Positive
-    motor_resistance_ohm: Positive
-    motor_current_max_a: Positive
-    motor_armature_kg_m2: Positive
-    motor_friction_nm: NonNegative
-    motor_damping_nm_s: NonNegative
-    supply_v: Positive
-    actuation_delay_ms: Annotated[int, Meta(ge=0, le=200)]
-
-
-class Plant(_Table, frozen=True):
-    """The simulated body: an MJCF beside the TOML and its variants (``nominal``, ``target``…)."""
-
-    mjcf: str
-    physics_hz: Annotated[int, Meta(ge=100, le=20_000)]
-    bodies: dict[str, Body]
-
-
-class RobotSpec(_Table, frozen=True):
+class RobotSpec(Table, frozen=True):
     """Everything both sides agree on about one robot."""
 
     schema: Literal[1]
@@ -193,6 +202,7 @@ class RobotSpec(_Table, frozen=True):
     timing: Timing
     plant: Plant
     policy: Policy = Policy()
+    arm: Arm | UnsetType = UNSET
     budget: Budget | None = None
 
     @property
@@ -237,10 +247,13 @@ class RobotSpec(_Table, frozen=True):
     def digest(self) -> str:
         """SHA-256 over the canonical contract, as 64 hex digits: all but ``plant`` and ``budget``.
 
-        An optional table that says what its absence says is left out.
+        Nor does it cover ``offset_rad``, each unit's calibration (ADR 15). An optional table that
+        says what its absence says is left out.
         """
         contract = msgspec.to_builtins(self)
         del contract["plant"], contract["budget"]
+        for joint in contract["joints"]:
+            del joint["offset_rad"]
         if self.policy == Policy():
             del contract["policy"]
         return hashlib.sha256(msgspec.json.encode(contract, order="deterministic")).hexdigest()

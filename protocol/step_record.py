@@ -36,6 +36,11 @@ class Flag(IntFlag):
     GAP = 1 << 11
     EXPLORING = 1 << 12
     SWAPPED = 1 << 13
+    ASKED = 1 << 14
+    """The policy itself was asked; in the ticks between, its answer is held or approached."""
+
+
+_MODE_MAX, _END_MAX = int(max(Mode)), int(max(End))
 
 
 def record_dtype(observation_size: int, action_size: int) -> np.dtype[np.void]:
@@ -88,7 +93,7 @@ def decode_rows(data: bytes, dtype: np.dtype[np.void], count: int) -> Rows:
         return rows
     if (rows["seq"][1:] != rows["seq"][:-1] + np.uint64(1)).any():
         raise WireError("record sequence numbers are not consecutive")
-    if rows["mode"].max() > max(Mode) or rows["end"].max() > max(End):
+    if rows["mode"].max() > _MODE_MAX or rows["end"].max() > _END_MAX:
         raise WireError("record with an unknown mode or end")
     for field in ("obs", "applied", "period_error_us", "work_us"):
         if not np.isfinite(rows[field]).all():

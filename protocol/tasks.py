@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from array_api_compat import array_namespace
 
 from protocol.errors import ConfigError
 from protocol.observation import Layout
+from protocol.outcome import Judge, Outcome
+from protocol.reach import reach
 from protocol.robot_spec import RobotSpec, Task
 
-
-class Outcome(NamedTuple):
-    """What a step was worth: both (...), reward in [0, 1], terminated as 0.0 or 1.0."""
-
-    reward: Any
-    terminated: Any
-
-
-Judge = Callable[[Any, Any, Any], Outcome]
+__all__ = ["Judge", "Outcome", "judge_for", "swing_up", "upright_share"]
 
 CABLE_FREE_RAD = 1.7
 CABLE_TIGHT_RAD = 2.2
@@ -60,7 +54,10 @@ def swing_up(layout: Layout) -> Judge:
     return judge
 
 
-_REWARDS: dict[str, Callable[[Layout], Judge]] = {"swing_up": swing_up}
+_REWARDS: dict[str, Callable[[RobotSpec, Task], Judge]] = {
+    "swing_up": lambda spec, task: swing_up(Layout(spec)),
+    "reach": reach,
+}
 
 
 def judge_for(spec: RobotSpec, task: Task) -> Judge:
@@ -70,11 +67,11 @@ def judge_for(spec: RobotSpec, task: Task) -> Judge:
     :class:`Outcome`.
 
     Raises:
-        ConfigError: the reward does not exist, or the observation lacks a term it reads.
+        ConfigError: the reward does not exist, or robot, task or observation lack what it reads.
     """
     if task.reward not in _REWARDS:
         raise ConfigError(f"no reward {task.reward!r}; rewards are {sorted(_REWARDS)}")
-    return _REWARDS[task.reward](Layout(spec))
+    return _REWARDS[task.reward](spec, task)
 
 
 def upright_share(cos_pendulum: Any) -> float:

@@ -7,52 +7,8 @@ registers a passive joint has, at the same addresses, so that one sync read serv
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
 
-from protocol.errors import WireError
-
-
-class Register(NamedTuple):
-    """One entry of a control table.
-
-    Attributes:
-        name: as in the manual, lower case.
-        address: first byte.
-        size: in bytes; little-endian.
-        access: ``R`` or ``RW``. Addresses below 64 are EEPROM: writable only with torque off.
-        unit: SI value of one count (A, rad, rad/s, V, °C, s), or 1.
-        initial: value after power-up, where the manual gives one.
-        minimum: smallest value a write may have.
-        maximum: largest value a write may have.
-    """
-
-    name: str
-    address: int
-    size: int
-    access: Literal["R", "RW"]
-    unit: float = 1.0
-    initial: int = 0
-    minimum: int = 0
-    maximum: int = 0
-
-    @property
-    def signed(self) -> bool:
-        """Whether negative values are two's complement."""
-        return self.minimum < 0
-
-    def pack(self, value: int) -> bytes:
-        """Bytes of ``value``. Raises WireError if it does not fit the register."""
-        try:
-            return value.to_bytes(self.size, "little", signed=self.signed)
-        except OverflowError as error:
-            raise WireError(
-                f"{value} does not fit register {self.name} ({self.address})"
-            ) from error
-
-    def unpack(self, data: bytes) -> int:
-        """Value of the first ``size`` bytes."""
-        return int.from_bytes(data[: self.size], "little", signed=self.signed)
-
+from protocol.register import Register
 
 COUNTS_PER_TURN = 4096
 CENTRE_COUNT = 2048

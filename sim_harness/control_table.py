@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from protocol.dynamixel import ErrorNumber
-from protocol.xl330 import Register
+from protocol.register import Register
 
 Assignment = tuple[Register, int]
 

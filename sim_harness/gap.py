@@ -7,7 +7,7 @@ import math
 import msgspec
 
 from protocol.errors import ConfigError
-from protocol.robot_spec import Body
+from protocol.plant_spec import Body
 
 SMALLEST_SHARE = 0.05
 """Of nominal: no length, mass or voltage is extrapolated below it, let alone through zero."""

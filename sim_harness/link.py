@@ -1,27 +1,40 @@
-"""The serial line: a pseudo terminal behind which a rig lives in real time.
+"""The serial line, behind which a rig lives in real time.
 
-The host opens the terminal as it would open ``/dev/ttyUSB0``. Answers leave after the time that the
+The host opens its end as it would open ``/dev/ttyUSB0``. Answers leave after the time that the
 bytes of both directions spend on the wire plus the node's return delay.
 """
 
 from __future__ import annotations
 
 import os
-import pty
 import select
-import tty
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from protocol.errors import ConfigError
-from sim_harness.rig import Rig
+from sim_harness.terminal import Terminal
+from sim_harness.wire_end import Reply
 
 IDLE_NS = 5_000_000
 CATCH_UP_NS = 50_000_000
 BITS_PER_BYTE = 10
 READ_BYTES = 4096
+
+
+class Machine(Protocol):
+    """What lives behind the line, in a time of its own that starts at zero."""
+
+    @property
+    def time_ns(self) -> int:
+        """Now."""
+        ...
+
+    def advance(self, until_ns: int) -> None:
+        """Let time pass."""
+
+    def receive(self, data: bytes, now_ns: int) -> list[Reply]:
+        """Bytes from the host; answers in the order they go on the wire."""
+        ...
 
 
 class Statistics(NamedTuple):
@@ -39,51 +52,51 @@ class Statistics(NamedTuple):
 
 
 class Link:
-    """Serves one rig on one pseudo terminal until :meth:`stop`.
+    """Serves one rig on one line until :meth:`stop`.
 
     Args:
         rig: what lives behind the line.
         baud: speed of the simulated wire.
-        path: where a symbolic link to the terminal is put; an old link is replaced.
+        terminal: this end of it.
         clock_ns: monotonic time.
+        orders: called at the end of every turn; may :meth:`close` and :meth:`open`.
+
+    Attributes:
+        started_ns: when :meth:`serve` began, by ``clock_ns``.
     """
 
-    def __init__(self, rig: Rig, baud: int, path: Path, clock_ns: Callable[[], int]) -> None:
-        self._rig = rig
+    def __init__(
+        self,
+        rig: Machine,
+        baud: int,
+        terminal: Terminal,
+        clock_ns: Callable[[], int],
+        orders: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._rig, self._orders = rig, orders
         self._byte_ns = BITS_PER_BYTE * 1_000_000_000 / baud
-        self._path = path
+        self._terminal = terminal
         self._clock_ns = clock_ns
-        self._master = self._slave = -1
+        self._line = -1
         self._outbox: deque[tuple[int, bytes]] = deque()
         self._bus_free_ns = 0
         self._lost_ns = 0
         self._worst_lag_ns = 0
-        self._started_ns = 0
+        self.started_ns = 0
         self._running = True
 
     def open(self) -> str:
-        """Create the terminal and its link; the terminal's name.
+        """Take the line, as when the adapter is plugged in; what the host calls it.
 
         Raises:
-            ConfigError: no pseudo terminal can be had, or ``path`` cannot be a link.
+            ConfigError: the line cannot be had.
         """
-        try:
-            self._master, self._slave = pty.openpty()
-        except OSError as error:
-            raise ConfigError(f"no pseudo terminal on this machine ({error})") from error
-        tty.setraw(self._slave)
-        os.set_blocking(self._master, False)
-        name = os.ttyname(self._slave)
-        try:
-            self._place(name)
-        except ConfigError:
-            self._hang_up()
-            raise
+        self._line, name = self._terminal.open()
         return name
 
     def serve(self) -> None:
         """Run the rig in real time until :meth:`stop` is called."""
-        self._started_ns = self._clock_ns()
+        self.started_ns = self._clock_ns()
         while self._running:
             deadline = self._rig_now_ns() + IDLE_NS
             if self._outbox:
@@ -96,15 +109,15 @@ class Link:
         self._running = False
 
     def close(self) -> None:
-        """Remove the link and the terminal."""
-        if self._path.is_symlink() and os.readlink(self._path) == os.ttyname(self._slave):
-            self._path.unlink()
-        self._hang_up()
+        """Give the line back, as when the adapter is unplugged; the machine's time goes on."""
+        self._outbox.clear()
+        self._terminal.close()
+        self._line = -1
 
     def statistics(self) -> Statistics:
         """Numbers since :meth:`serve` began."""
         return Statistics(
-            elapsed_s=(self._clock_ns() - self._started_ns) * 1e-9,
+            elapsed_s=(self._clock_ns() - self.started_ns) * 1e-9,
             simulated_s=self._rig.time_ns * 1e-9,
             lost_ms=self._lost_ns * 1e-6,
             worst_lag_ms=self._worst_lag_ns * 1e-6,
@@ -112,11 +125,12 @@ class Link:
 
     def _rig_now_ns(self) -> int:
         """The rig's time that corresponds to now; real time that was given up is left out."""
-        return self._clock_ns() - self._started_ns - self._lost_ns
+        return self._clock_ns() - self.started_ns - self._lost_ns
 
     def _wait(self, deadline_ns: int) -> None:
         timeout_ns = max(0, deadline_ns - self._rig_now_ns())
-        select.select([self._master], [], [], timeout_ns * 1e-9)
+        plugged = [self._line] if self._line >= 0 else []
+        select.select(plugged, [], [], timeout_ns * 1e-9)
 
     def _turn(self, deadline_ns: int) -> None:
         """Catch up with the clock, hear the host, answer.
@@ -137,6 +151,7 @@ class Link:
             self._answer(data, arrival)
         self._rig.advance(now)
         self._send(now)
+        self._orders()
 
     def _answer(self, data: bytes, arrival_ns: int) -> None:
         """Queue the answers for the time their last byte has crossed the wire."""
@@ -150,8 +165,10 @@ class Link:
         return round(len(data) * self._byte_ns)
 
     def _read(self) -> bytes:
+        if self._line < 0:
+            return b""
         try:
-            return os.read(self._master, READ_BYTES)
+            return os.read(self._line, READ_BYTES)
         except BlockingIOError:
             return b""
 
@@ -159,21 +176,6 @@ class Link:
         while self._outbox and self._outbox[0][0] <= now_ns:
             _, data = self._outbox.popleft()
             try:
-                os.write(self._master, data)
+                os.write(self._line, data)
             except BlockingIOError:
                 self._outbox.clear()  # nobody reads: as on a wire, bytes are gone
-
-    def _hang_up(self) -> None:
-        os.close(self._slave)
-        os.close(self._master)
-
-    def _place(self, name: str) -> None:
-        try:
-            if self._path.is_symlink():
-                self._path.unlink()
-            self._path.symlink_to(name)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot link {self._path} to {name} ({error}); pass a free path in an existing "
-                "directory as --link"
-            ) from error

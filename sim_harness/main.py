@@ -1,4 +1,4 @@
-"""``wombet-sim``: the plant on a pseudo terminal, and a check of robot files."""
+"""``wombet-sim``: the plant on a pseudo terminal, tests with hardware in the loop, robot files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from typing import Annotated
 
 import tyro
 
-from protocol.errors import ConfigError
+from protocol.errors import ConfigError, StoreError
 from protocol.robot_spec import RobotSpec, load_robot_spec
 from sim_harness.firmware import Firmware, firmware_for
+from sim_harness.hil.command import HilCommand, ReliveCommand, run_hil, run_relive
+from sim_harness.hil.stand import StandCommand, run_stand
 from sim_harness.link import Link
 from sim_harness.model import compile_model
 from sim_harness.plant import Plant
 from sim_harness.realtime import become_realtime
 from sim_harness.rig import Rig
+from sim_harness.terminal import PseudoTerminal
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,9 @@ class CheckCommand:
 Command = (
     Annotated[PlantCommand, tyro.conf.subcommand("plant")]
     | Annotated[CheckCommand, tyro.conf.subcommand("check")]
+    | Annotated[HilCommand, tyro.conf.subcommand("hil")]
+    | Annotated[ReliveCommand, tyro.conf.subcommand("relive")]
+    | Annotated[StandCommand, tyro.conf.subcommand("stand")]
 )
 
 
@@ -58,13 +64,25 @@ def main() -> None:
     """Entry point; exit status 2 with one line on standard error for a wrong configuration."""
     command = tyro.cli(Command, prog="wombet-sim", description=__doc__)
     try:
-        if isinstance(command, PlantCommand):
-            run_plant(command)
-        else:
-            sys.stdout.write(describe(load_robot_spec(command.robot), command.robot.parent))
-    except ConfigError as error:
+        raise SystemExit(run(command))
+    except (ConfigError, StoreError) as error:
         sys.stderr.write(f"wombet-sim: {error}\n")
         raise SystemExit(2) from error
+
+
+def run(command: Command) -> int:
+    """Exit status of a command. Raises ConfigError, StoreError."""
+    if isinstance(command, HilCommand):
+        return run_hil(command)
+    if isinstance(command, ReliveCommand):
+        return run_relive(command)
+    if isinstance(command, StandCommand):
+        run_stand(command)
+    elif isinstance(command, PlantCommand):
+        run_plant(command)
+    else:
+        sys.stdout.write(describe(load_robot_spec(command.robot), command.robot.parent))
+    return 0
 
 
 def run_plant(command: PlantCommand) -> None:
@@ -75,7 +93,7 @@ def run_plant(command: PlantCommand) -> None:
     plant = Plant(spec, body, model, command.seed)
     firmware = firmware_for(spec)
     rig = Rig(spec, command.body, plant, firmware)
-    link = Link(rig, spec.bus.baud, command.link, time.monotonic_ns)
+    link = Link(rig, spec.bus.baud, PseudoTerminal(command.link), time.monotonic_ns)
     terminal = link.open()
     try:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,10 +8,15 @@ from typing import Any
 import mujoco
 
 from protocol.errors import ConfigError
-from protocol.robot_spec import Body, Joint, RobotSpec
+from protocol.plant_spec import Body
+from protocol.robot_spec import Joint, RobotSpec
+from sim_harness.encoders import PLAY
 
 REST_KEY = "rest"
 ROD, TIP = "rod", "tip"
+PAYLOAD_RADIUS_M = 0.02
+PLAY_ARMATURE_KG_M2, PLAY_DAMPING_NM_S = 1e-4, 1e-2
+"""Of the gear's last wheel, so that the play is no joint without mass."""
 
 
 def compile_model(spec: RobotSpec, body: Body, directory: Path) -> mujoco.MjModel:
@@ -30,9 +35,14 @@ def compile_model(spec: RobotSpec, body: Body, directory: Path) -> mujoco.MjMode
         mjcf = mujoco.MjSpec.from_file(str(path))
     except (ValueError, OSError, mujoco.FatalError) as error:
         raise ConfigError(f"{path}: MuJoCo refuses the MJCF ({error})") from error
-    _check(mjcf, spec, path)
+    _check(mjcf, spec, body, path)
     mjcf.option.timestep = 1.0 / spec.plant.physics_hz
-    _apply_pendulum(mjcf, body)
+    if body.pendulum_length_m > 0.0:
+        _apply_pendulum(mjcf, body)
+    if body.payload_kg > 0.0:
+        _apply_payload(mjcf, body)
+    if body.backlash_rad > 0.0:
+        _apply_play(mjcf, spec, body)
     try:
         model = mjcf.compile()
     except ValueError as error:
@@ -42,7 +52,7 @@ def compile_model(spec: RobotSpec, body: Body, directory: Path) -> mujoco.MjMode
     return model
 
 
-def _check(mjcf: Any, spec: RobotSpec, path: Path) -> None:
+def _check(mjcf: Any, spec: RobotSpec, body: Body, path: Path) -> None:
     """Everything this module will look up must be there."""
     names = [joint.name for joint in mjcf.joints]
     for joint in spec.joints:
@@ -53,9 +63,11 @@ def _check(mjcf: Any, spec: RobotSpec, path: Path) -> None:
     extra = sorted(set(names) - {joint.name for joint in spec.joints})
     if extra:
         raise ConfigError(f"{path}: joints {extra} are not in the TOML; no node would read them")
-    for geom in (ROD, TIP):
+    for geom in (ROD, TIP) if body.pendulum_length_m > 0.0 else ():
         if mjcf.geom(geom) is None:
             raise ConfigError(f"{path}: no geom {geom!r}; plant.bodies sets its length and mass")
+    if body.payload_kg > 0.0 and mjcf.site(TIP) is None:
+        raise ConfigError(f"{path}: no site {TIP!r}; a payload hangs there")
     if mjcf.key(REST_KEY) is None:
         raise ConfigError(f"{path}: no key {REST_KEY!r}; it holds the pose a reset starts from")
 
@@ -66,6 +78,42 @@ def _apply_pendulum(mjcf: Any, body: Body) -> None:
     rod.mass = body.pendulum_rod_kg
     tip.pos = [0.0, 0.0, body.pendulum_length_m]
     tip.mass = body.pendulum_tip_kg
+
+
+def _apply_payload(mjcf: Any, body: Body) -> None:
+    """A ball at the tip that only the floor can touch."""
+    tip = mjcf.site(TIP)
+    tip.parent.add_geom(
+        name="payload",
+        type=mujoco.mjtGeom.mjGEOM_SPHERE,
+        size=[PAYLOAD_RADIUS_M, 0.0, 0.0],
+        pos=tip.pos,
+        mass=body.payload_kg,
+        contype=0,
+        conaffinity=1,
+    )
+
+
+def _apply_play(mjcf: Any, spec: RobotSpec, body: Body) -> None:
+    """Between each motor and its link a hinge that turns freely by ``backlash_rad``."""
+    half_rad = 0.5 * body.backlash_rad
+    rest = dict(zip([joint.name for joint in mjcf.joints], mjcf.key(REST_KEY).qpos, strict=True))
+    for joint in spec.actuated:
+        hinge = mjcf.joint(joint.name)
+        hinge.parent.add_joint(
+            name=PLAY.format(joint.name),
+            type=mujoco.mjtJoint.mjJNT_HINGE,
+            pos=hinge.pos,
+            axis=hinge.axis,
+            limited=mujoco.mjtLimited.mjLIMITED_TRUE,
+            range=[-half_rad, half_rad],
+            solref_limit=[0.004, 1.0],
+            armature=PLAY_ARMATURE_KG_M2,
+            damping=PLAY_DAMPING_NM_S,
+            frictionloss=body.backlash_friction_nm,
+            stiffness=0.0,
+        )
+    mjcf.key(REST_KEY).qpos = [rest.get(joint.name, 0.0) for joint in mjcf.joints]
 
 
 def _apply_friction(model: mujoco.MjModel, dof: int, body: Body, joint: Joint) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from protocol.robot_spec import Body
+from protocol.plant_spec import Body
 
 
 class Motor(NamedTuple):

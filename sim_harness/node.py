@@ -6,12 +6,12 @@ The plain :class:`Node` is the 12-bit encoder; :class:`sim_harness.servo.Servo` 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from protocol import xl330
 from protocol.dynamixel import ErrorNumber, Status
-from protocol.xl330 import Register
+from protocol.register import Register
 from sim_harness.control_table import Assignment, ControlTable
+from sim_harness.wire_end import Reading
 
 EEPROM_BYTES = 64
 FIRMWARE_VERSION = 52
@@ -19,16 +19,6 @@ FIRMWARE_VERSION = 52
 
 SEALED = (xl330.ID, xl330.BAUD_RATE, xl330.DRIVE_MODE, xl330.HOMING_OFFSET)
 """Registers whose effect is not simulated: they keep their value and say so (Result Fail)."""
-
-
-class Reading(NamedTuple):
-    """What the physics does to a node. Counts are relative to the encoder's centre, multi-turn."""
-
-    counts: int
-    velocity_rad_s: float
-    current_a: float
-    voltage_v: float
-    temperature_c: float
 
 
 class Node:

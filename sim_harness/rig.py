@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from protocol.robot_spec import RobotSpec
-from sim_harness.firmware import Firmware, Reply
-from sim_harness.node import Reading
+from collections.abc import Sequence
+
+from protocol.robot_spec import Joint, RobotSpec
+from sim_harness.firmware import Firmware
 from sim_harness.plant import Plant
+from sim_harness.wire_end import Brake, Demand, Reading, Reply, Setpoint
 
 TEMPERATURE_C = 30.0
 
@@ -19,7 +21,7 @@ class Rig:
         self._plant = plant
         self._firmware = firmware
         self._step_ns = 1_000_000_000 // spec.plant.physics_hz
-        self._sent: list[float] = [0.0] * len(spec.actuated)
+        self._asked: Sequence[Demand] = []
         self.time_ns = 0
 
     def advance(self, until_ns: int) -> None:
@@ -35,16 +37,18 @@ class Rig:
         return self._firmware.receive(data, now_ns)
 
     def _drive(self, now_ns: int) -> None:
-        """Pass the nodes' currents on to the motors when they change."""
-        asked = self._firmware.currents_a(now_ns)
-        currents = [
-            joint.sign * current
-            for joint, current in zip(self._joints, asked, strict=True)
-            if joint.actuated
-        ]
-        if currents != self._sent:
-            self._plant.command_current_a(currents)
-            self._sent = currents
+        """Pass on what the nodes ask of their motors when it changes."""
+        asked = self._firmware.demands(now_ns)
+        if asked == self._asked:
+            return
+        self._asked = asked
+        self._plant.command(
+            [
+                _at_the_joint(joint, demand)
+                for joint, demand in zip(self._joints, asked, strict=True)
+                if joint.actuated
+            ]
+        )
 
     def _readings(self) -> list[Reading]:
         flowing = iter(self._plant.current_a())
@@ -63,3 +67,13 @@ class Rig:
                 strict=True,
             )
         ]
+
+
+def _at_the_joint(joint: Joint, demand: Demand) -> Demand:
+    """A demand in the joint's direction: a current at the shaft, an angle behind the gear."""
+    if isinstance(demand, Setpoint):
+        goal_rad = joint.sign * demand.goal_rad / joint.gear + joint.offset_rad
+        return demand._replace(
+            goal_rad=goal_rad, velocity_max_rad_s=demand.velocity_max_rad_s / joint.gear
+        )
+    return demand if isinstance(demand, Brake) else joint.sign * demand

@@ -11,8 +11,9 @@ from enum import IntFlag
 
 from protocol import xl330
 from protocol.dynamixel import ErrorNumber, Status
-from protocol.xl330 import Register
-from sim_harness.node import EEPROM_BYTES, Node, Reading
+from protocol.register import Register
+from sim_harness.node import EEPROM_BYTES, Node
+from sim_harness.wire_end import Reading
 
 GOALS = (xl330.GOAL_PWM, xl330.GOAL_CURRENT, xl330.GOAL_VELOCITY, xl330.GOAL_POSITION)
 OPERATING_MODES = (0, 1, 3, 4, 5, 16)
@@ -24,6 +25,7 @@ class HardwareError(IntFlag):
 
     INPUT_VOLTAGE = 1
     OVERHEATING = 4
+    OVERLOAD = 32
 
 
 class Servo(Node):
@@ -86,6 +88,8 @@ class Servo(Node):
             errors |= HardwareError.INPUT_VOLTAGE
         if get(xl330.PRESENT_TEMPERATURE) > get(xl330.TEMPERATURE_LIMIT):
             errors |= HardwareError.OVERHEATING
+        if self._reading is not None and self._reading.overloaded:
+            errors |= HardwareError.OVERLOAD
         return errors
 
     def _refusal(self, register: Register, value: int) -> ErrorNumber:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,16 +74,17 @@ class OnnxRunner:
         # An OrtValue on the CPU aliases the array it is made from: buffers rely on it, weights are
         # copied first so that nobody else can write into a running policy.
         self.weights = {name: np.array(value, order="C") for name, value in weights.items()}
-        self._session, self._binding = session, session.io_binding()
+        binding = session.io_binding()
         inputs = {OBS_INPUT: self.obs, NOISE_INPUT: self.noise, **self.weights}
         for name, array in inputs.items():
-            self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
         output = ort.OrtValue.ortvalue_from_numpy(self.action)
-        self._binding.bind_ortvalue_output(ACTION_OUTPUT, output)
+        binding.bind_ortvalue_output(ACTION_OUTPUT, output)
+        self._run = partial(session.run_with_iobinding, binding)
 
     def run(self) -> None:
         """See the port."""
-        self._session.run_with_iobinding(self._binding)
+        self._run()
 
     def close(self) -> None:
         """Its memory goes with it."""

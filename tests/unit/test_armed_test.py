@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from onboard.armed_test import MOVED_RAD, ArmedTest, Nudge, judge_nudge
-from onboard.bus import Bus
+from onboard.bus_choice import bus_for
 from onboard.estop_latch import EstopLatch
+from onboard.finding import Finding, Verdict
 from onboard.safety import Safety
 from onboard.schedule import Schedule
-from onboard.self_test import Finding, Verdict
 from protocol import xl330
 from protocol.robot_spec import RobotSpec
 
@@ -27,7 +27,7 @@ class Stand:
 
     def __init__(self, spec: RobotSpec, port: Any) -> None:
         clock, self.port, self.latch = port.clock, port, EstopLatch(bytearray(1))
-        self.bus = Bus(spec, lambda: port, clock.now_s)
+        self.bus = bus_for(spec, lambda: port, clock.now_s)
         self.bus.connect()
         schedule = Schedule(round(1e9 * spec.tick_s), clock.now_ns, clock.sleep)
         safety = Safety(spec, self.bus, self.latch)
@@ -76,8 +76,8 @@ def test_a_motor_wired_against_its_encoder_fails(
     furuta: RobotSpec, rig_port: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant = rig_port.rig._plant
-    drive = plant.command_current_a
-    monkeypatch.setattr(plant, "command_current_a", lambda amps: drive([-each for each in amps]))
+    drive = plant.command
+    monkeypatch.setattr(plant, "command", lambda amps: drive([-each for each in amps]))
     findings = Stand(furuta, rig_port).run()
     assert findings["arm motion"].verdict is FAILED
     assert "motor and encoder disagree" in findings["arm motion"].detail
@@ -86,7 +86,7 @@ def test_a_motor_wired_against_its_encoder_fails(
 def test_a_motor_that_does_not_move_fails(
     furuta: RobotSpec, rig_port: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rig_port.rig._plant, "command_current_a", lambda amps: None)
+    monkeypatch.setattr(rig_port.rig._plant, "command", lambda amps: None)
     findings = Stand(furuta, rig_port).run()
     assert findings["arm motion"].verdict is FAILED
     assert "is it free" in findings["arm motion"].detail

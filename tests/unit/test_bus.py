@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from onboard.bus import Bus, watchdog_count
+from onboard.bus import TRIPPED, Fact
+from onboard.dynamixel_bus import DynamixelBus, watchdog_count
 from onboard.serial_port import SerialPort, latency_warning
 from protocol import dynamixel as dxl
 from protocol import xl330
@@ -27,11 +28,11 @@ def encoder(port: Any) -> Any:
 
 
 @pytest.fixture
-def bus(furuta: RobotSpec, rig_port: Any) -> Bus:
-    return Bus(furuta, lambda: rig_port, rig_port.clock.now_s)
+def bus(furuta: RobotSpec, rig_port: Any) -> DynamixelBus:
+    return DynamixelBus(furuta, lambda: rig_port, rig_port.clock.now_s)
 
 
-def test_connecting_sets_every_node_up_and_moves_nothing(bus: Bus, rig_port: Any) -> None:
+def test_connecting_sets_every_node_up_and_moves_nothing(bus: DynamixelBus, rig_port: Any) -> None:
     nodes = bus.connect()
     assert [(node.name, node.model_number) for node in nodes] == [
         ("arm", 1200),
@@ -46,14 +47,16 @@ def test_connecting_sets_every_node_up_and_moves_nothing(bus: Bus, rig_port: Any
     assert bus.fast
 
 
-def test_positions_are_those_of_the_joints(bus: Bus, rig_port: Any) -> None:
+def test_positions_are_those_of_the_joints(bus: DynamixelBus, rig_port: Any) -> None:
     bus.connect()
     arm, pendulum = bus.position_rad
     assert arm == pytest.approx(0.0, abs=0.1)
     assert abs(math.remainder(pendulum - math.pi, 2 * math.pi)) < 0.2  # it hangs
 
 
-def test_old_firmware_is_read_node_by_node_with_the_same_result(bus: Bus, rig_port: Any) -> None:
+def test_old_firmware_is_read_node_by_node_with_the_same_result(
+    bus: DynamixelBus, rig_port: Any
+) -> None:
     bus.connect()
     fast = list(bus.position_rad)
     for node in (servo(rig_port), encoder(rig_port)):
@@ -63,7 +66,9 @@ def test_old_firmware_is_read_node_by_node_with_the_same_result(bus: Bus, rig_po
     assert bus.position_rad == pytest.approx(fast, abs=0.02)
 
 
-def test_a_current_arrives_in_the_motor_and_torque_can_be_cut(bus: Bus, rig_port: Any) -> None:
+def test_a_current_arrives_in_the_motor_and_torque_can_be_cut(
+    bus: DynamixelBus, rig_port: Any
+) -> None:
     bus.connect()
     bus.power_on()
     bus.write([-0.123])
@@ -73,34 +78,35 @@ def test_a_current_arrives_in_the_motor_and_torque_can_be_cut(bus: Bus, rig_port
     assert servo(rig_port).current_a == 0.0
 
 
-def test_power_on_after_a_tripped_watchdog_does_not_jump(bus: Bus, rig_port: Any) -> None:
+def test_power_on_after_a_tripped_watchdog_does_not_jump(bus: DynamixelBus, rig_port: Any) -> None:
     bus.connect()
     bus.power_on()
     bus.write([0.5])
     rig_port.clock.sleep(0.2)
     rig_port.catch_up()
-    (check,) = bus.check_motors(xl330.BUS_WATCHDOG)
-    assert check.value == xl330.WATCHDOG_TRIPPED
+    (check,) = bus.check_all(Fact.WATCHDOG)
+    assert check.value == TRIPPED
     bus.power_on()
     assert servo(rig_port).table.get(xl330.BUS_WATCHDOG) == 2
     assert servo(rig_port).current_a == 0.0
 
 
-def test_slow_registers_are_read_in_turn(bus: Bus) -> None:
+def test_slow_registers_are_read_in_turn(bus: DynamixelBus) -> None:
     bus.connect()
-    seen = [bus.check_next().register for _ in range(7)]
-    assert seen[:6] == [
-        xl330.HARDWARE_ERROR,
-        xl330.BUS_WATCHDOG,
-        xl330.PRESENT_VOLTAGE,
-        xl330.TORQUE_ENABLE,
-        xl330.PRESENT_TEMPERATURE,
-        xl330.GOAL_CURRENT,
+    seen = [bus.check_next() for _ in range(7)]
+    assert {check.joint.name for check in seen} == {"arm"}
+    assert [(check.fact, check.value) for check in seen[:6]] == [
+        (Fact.FAULT, 0),
+        (Fact.WATCHDOG, 0.04),
+        (Fact.VOLTAGE, 5.0),
+        (Fact.TORQUE, 0),
+        (Fact.TEMPERATURE, 30),
+        (Fact.GOAL, 0),
     ]
     assert seen[6] == seen[0]
 
 
-def test_a_silent_bus_is_an_error_within_the_deadline(bus: Bus, rig_port: Any) -> None:
+def test_a_silent_bus_is_an_error_within_the_deadline(bus: DynamixelBus, rig_port: Any) -> None:
     bus.connect()
     rig_port.mute = True
     before_s = rig_port.clock.now_s()
@@ -110,7 +116,7 @@ def test_a_silent_bus_is_an_error_within_the_deadline(bus: Bus, rig_port: Any) -
 
 
 def test_a_babbling_line_is_an_error_within_the_deadline(
-    bus: Bus, rig_port: Any, monkeypatch: pytest.MonkeyPatch
+    bus: DynamixelBus, rig_port: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bus.connect()
     clock, start_s = rig_port.clock, rig_port.clock.now_s()
@@ -137,7 +143,7 @@ def test_a_babbling_line_is_not_discarded_for_ever(monkeypatch: pytest.MonkeyPat
     port.discard_input()
 
 
-def test_a_flipped_byte_is_never_taken_for_a_reading(bus: Bus, rig_port: Any) -> None:
+def test_a_flipped_byte_is_never_taken_for_a_reading(bus: DynamixelBus, rig_port: Any) -> None:
     bus.connect()
     before = list(bus.position_rad)
     for position in range(20):
@@ -149,7 +155,7 @@ def test_a_flipped_byte_is_never_taken_for_a_reading(bus: Bus, rig_port: Any) ->
     assert bus.position_rad == before
 
 
-def test_one_lost_answer_does_not_stop_the_set_up(bus: Bus, rig_port: Any) -> None:
+def test_one_lost_answer_does_not_stop_the_set_up(bus: DynamixelBus, rig_port: Any) -> None:
     answers = iter([b""])
     rig_port.spoil = lambda data: next(answers, data) if data else data
     bus.connect()
@@ -163,7 +169,7 @@ def test_one_lost_answer_does_not_stop_the_set_up(bus: Bus, rig_port: Any) -> No
     ],
 )
 def test_the_wrong_or_a_broken_motor_is_refused(
-    bus: Bus, rig_port: Any, register: xl330.Register, value: int, text: str
+    bus: DynamixelBus, rig_port: Any, register: xl330.Register, value: int, text: str
 ) -> None:
     servo(rig_port).table.put(register, value)
     with pytest.raises(BusError, match=text):
@@ -180,17 +186,17 @@ def test_a_bad_supply_or_a_hot_motor_is_refused(
     safety = msgspec.structs.replace(furuta.safety, **{limit: value})
     strict = msgspec.structs.replace(furuta, safety=safety)
     with pytest.raises(BusError, match=text):
-        Bus(strict, lambda: rig_port, rig_port.clock.now_s).connect()
+        DynamixelBus(strict, lambda: rig_port, rig_port.clock.now_s).connect()
 
 
 def test_an_absent_node_is_named(furuta: RobotSpec, rig_port: Any) -> None:
     joints = [furuta.joints[0], msgspec.structs.replace(furuta.joints[1], id=9)]
     other = msgspec.structs.replace(furuta, joints=joints)
     with pytest.raises(BusError, match=r"node 9 \(pendulum\) does not answer"):
-        Bus(other, lambda: rig_port, rig_port.clock.now_s).connect()
+        DynamixelBus(other, lambda: rig_port, rig_port.clock.now_s).connect()
 
 
-def test_a_node_that_refuses_says_why(bus: Bus, rig_port: Any) -> None:
+def test_a_node_that_refuses_says_why(bus: DynamixelBus, rig_port: Any) -> None:
     bus.connect()
     rig_port.spoil = lambda _: dxl.make_status(1, error=dxl.ErrorNumber.DATA_RANGE)
     with pytest.raises(BusError, match="refused: data range"):
@@ -202,9 +208,9 @@ def test_torque_off_reaches_every_motor_and_never_raises(furuta: RobotSpec, rig_
     ghost = msgspec.structs.replace(furuta.joints[0], name="ghost", id=9)
     joints = [ghost, *furuta.joints]
     other = msgspec.structs.replace(furuta, joints=joints)
-    Bus(furuta, lambda: rig_port, rig_port.clock.now_s).connect()
-    bus = Bus(other, lambda: rig_port, rig_port.clock.now_s)
-    bus._port = rig_port
+    DynamixelBus(furuta, lambda: rig_port, rig_port.clock.now_s).connect()
+    bus = DynamixelBus(other, lambda: rig_port, rig_port.clock.now_s)
+    bus._line.open()
     servo(rig_port).table.put(xl330.TORQUE_ENABLE, 1)
     (failure,) = bus.power_off()
     assert "ghost: torque may still be on" in failure
@@ -212,7 +218,7 @@ def test_torque_off_reaches_every_motor_and_never_raises(furuta: RobotSpec, rig_
 
 
 def test_torque_off_without_a_bus_reports_and_returns(furuta: RobotSpec, rig_port: Any) -> None:
-    bus = Bus(furuta, lambda: rig_port, rig_port.clock.now_s)
+    bus = DynamixelBus(furuta, lambda: rig_port, rig_port.clock.now_s)
     assert "not connected" in bus.power_off()[0]
     bus.connect()
     rig_port.dead = True

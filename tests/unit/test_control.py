@@ -13,12 +13,13 @@ from made_loop import Bench
 
 from onboard.backends.onnx_runtime import OnnxRunner
 from onboard.backends.port import FloatArray
-from onboard.bus import CHECKED
 from onboard.command import Command
-from onboard.control import CHECK_EVERY_TICKS, HOLDS_TO_GIVE_UP
 from onboard.control_api import Clear, Done, Estop, Start, Stop
+from onboard.dynamixel_bus import IN_TURN
+from onboard.patience import HOLDS_TO_GIVE_UP
 from onboard.policy import Slot
 from onboard.probation import Verdict
+from onboard.senses import CHECK_EVERY_TICKS
 from protocol import xl330
 from protocol.dynamixel import Status
 from protocol.envelope import Limited
@@ -146,7 +147,7 @@ def test_a_start_or_clear_after_its_deadline_moves_nothing(bench: Bench, make_bu
 def test_a_withdrawn_command_is_skipped(bench: Bench, make_bundle: Make) -> None:
     bench.load(make_bundle(1), 1)
     command = Command(Start())
-    bench.control.commands.append(command)
+    bench.control.orders.queue.append(command)
     assert command.take()
     bench.run(2)
     assert bench.mode is Mode.IDLE
@@ -180,7 +181,7 @@ def test_a_run_of_nan_without_a_previous_policy_holds_then_idles(running: Bench)
     assert running.motor(xl330.GOAL_CURRENT) == 0
     assert running.swap.active is None
     running.until(Mode.IDLE, ticks=40)
-    assert "no policy is left" in running.control.reason
+    assert "no policy is left" in running.control.life.reason
     assert not running.obey(Start()).ok
 
 
@@ -262,7 +263,7 @@ def test_a_motor_fault_latches(running: Bench) -> None:
     table.put(xl330.HARDWARE_ERROR, 32)
     running.run(3)
     assert running.mode is Mode.FAULT
-    assert "hardware error" in running.control.reason
+    assert "hardware error" in running.control.life.reason
     running.obey(Clear())
     assert running.mode is Mode.FAULT  # the self-test finds it again
 
@@ -271,7 +272,7 @@ def test_a_hardware_error_of_a_node_without_a_motor_latches_too(running: Bench) 
     running.node(2).table.put(xl330.HARDWARE_ERROR, 4)
     running.run(1)
     assert running.mode is Mode.FAULT
-    assert "pendulum: hardware error" in running.control.reason
+    assert "pendulum: hardware error" in running.control.life.reason
     running.obey(Clear())
     assert running.mode is Mode.FAULT  # the self-test finds it again
     running.node(2).table.put(xl330.HARDWARE_ERROR, 0)
@@ -279,7 +280,7 @@ def test_a_hardware_error_of_a_node_without_a_motor_latches_too(running: Bench) 
     running.until(Mode.IDLE)
 
 
-ROTATION = len(CHECKED) * CHECK_EVERY_TICKS + 1
+ROTATION = len(IN_TURN) * CHECK_EVERY_TICKS + 1
 """Ticks in which every slow register of the one motor is read."""
 
 
@@ -299,13 +300,13 @@ def test_supply_and_temperature_are_watched_while_it_runs(
     running.control._safety._spec = msgspec.structs.replace(furuta, safety=strict)
     running.run(ROTATION)
     assert running.mode is Mode.FAULT
-    assert text in running.control.reason
+    assert text in running.control.life.reason
 
 
 @pytest.mark.parametrize(
     ("register", "value", "text"),
     [
-        (xl330.BUS_WATCHDOG, 0, "watchdog is 0, not 2"),
+        (xl330.BUS_WATCHDOG, 0, "watchdog is 0 ms, not 40 ms"),
         (xl330.TORQUE_ENABLE, 0, "its torque is off"),
     ],
 )
@@ -318,7 +319,7 @@ def test_a_motor_that_forgot_what_it_was_told_is_noticed_and_told_again(
             break
         running.run(1)
     assert running.mode is Mode.HOLD
-    assert text in running.control.reason
+    assert text in running.control.life.reason
     assert running.motor(xl330.BUS_WATCHDOG) == 2
     assert running.motor(xl330.TORQUE_ENABLE) == 1
 
@@ -327,7 +328,7 @@ def test_a_motor_that_restarts_is_driven_home_and_goes_on(running: Bench) -> Non
     """A brown-out: RAM back to its initial values, torque off, no alert."""
     running.node(1).reboot()
     running.until(Mode.HOLD, ticks=ROTATION)
-    assert "restarted" in running.control.reason
+    assert "restarted" in running.control.life.reason
     running.until(Mode.RECOVER)
     running.until(Mode.RUN)
     assert running.motor(xl330.TORQUE_ENABLE) == 1
@@ -339,7 +340,7 @@ def test_commands_that_never_arrive_are_noticed(
     """Reads succeed, so the motor's own watchdog is content; only its goal tells."""
     monkeypatch.setattr(running.control._bus, "write", lambda current_a: None)
     running.until(Mode.HOLD, ticks=ROTATION)
-    assert "writes are lost" in running.control.reason
+    assert "writes are lost" in running.control.life.reason
 
 
 def test_a_motor_that_may_still_be_powered_at_the_end_is_reported(running: Bench) -> None:
@@ -347,7 +348,7 @@ def test_a_motor_that_may_still_be_powered_at_the_end_is_reported(running: Bench
     running.control.end()
     with pytest.raises(BusError, match="arm: torque may still be on"):
         running.control.run()
-    assert "torque may still be on" in running.control.journal[-1]
+    assert "torque may still be on" in running.control.life.journal[-1]
 
 
 def test_a_stall_that_trips_the_motor_watchdog_is_noticed_and_driven_home(
@@ -358,7 +359,7 @@ def test_a_stall_that_trips_the_motor_watchdog_is_noticed_and_driven_home(
     assert running.motor(xl330.BUS_WATCHDOG) == xl330.WATCHDOG_TRIPPED
     running.run(1)
     assert running.mode is Mode.HOLD
-    assert "watchdog stopped it" in running.control.reason
+    assert "watchdog stopped it" in running.control.life.reason
     assert running.control.counters.missed_ticks > 0
     last = running.rows()[-1]
     assert last["flags"] & Flag.GAP
@@ -375,7 +376,7 @@ def test_holds_without_an_episode_between_end_in_idle(running: Bench) -> None:
         running.run(1)
         assert running.mode is Mode.HOLD
     running.until(Mode.IDLE, ticks=40)
-    assert "3 holds" in running.control.reason
+    assert "3 holds" in running.control.life.reason
 
 
 def test_a_run_of_late_ticks_holds(running: Bench, furuta: RobotSpec) -> None:
@@ -383,7 +384,7 @@ def test_a_run_of_late_ticks_holds(running: Bench, furuta: RobotSpec) -> None:
         running.clock.sleep(0.033)
         running.run(1)
     assert running.mode is Mode.HOLD
-    assert "late ticks" in running.control.reason
+    assert "late ticks" in running.control.life.reason
 
 
 def test_homing_that_takes_too_long_is_a_fault(
@@ -396,7 +397,7 @@ def test_homing_that_takes_too_long_is_a_fault(
     bench.load(make_bundle(1, robot_digest=digest), 1)
     bench.obey(Start())
     bench.until(Mode.FAULT, ticks=40)
-    assert "not settled" in bench.control.reason
+    assert "not settled" in bench.control.life.reason
     bench.reader.close()
     bench.ring.close()
 
@@ -412,7 +413,7 @@ def test_nobody_confirming_for_too_long_ends_in_idle(
     bench.load(make_bundle(1, robot_digest=strict.digest()), 1)
     bench.obey(Start())
     bench.until(Mode.IDLE, ticks=60)
-    assert "no operator command" in bench.control.reason
+    assert "no operator command" in bench.control.life.reason
     bench.reader.close()
     bench.ring.close()
 
@@ -477,7 +478,7 @@ def test_a_limited_command_says_so(running: Bench, make_bundle: Make) -> None:
     running.run(60)
     rows = running.rows()
     assert (rows["flags"] & Limited.POSITION).any()
-    assert running.control.counters.interventions > 0
+    assert running.control.helm.interventions > 0
     assert np.abs(rows["obs"][:, 0] / 0.5).max() < 2.6
 
 
@@ -526,9 +527,9 @@ def test_a_completed_episode_is_judged_with_its_interventions_and_late_ticks(
     monkeypatch.setattr(running.swap, "episode_completed", verdicts.append)
     running.load(make_bundle(2, gain=0.0, bias=9.0), 2)  # presses against the barrier
     running.clock.sleep(0.033)
-    before = running.control.counters.interventions
+    before = running.control.helm.interventions
     running.until(Mode.RECOVER)
-    limited = running.control.counters.interventions - before
+    limited = running.control.helm.interventions - before
     (verdict,) = verdicts
     steps, score = running.control.episode.step, running.control.episode.score
     assert (verdict.steps, verdict.late_ticks, verdict.episodes) == (steps, 1, 1)

@@ -49,7 +49,7 @@ def running(bench: Bench, make_bundle: Make) -> Bench:
 
 def stop_of(bench: Bench) -> EmergencyStop:
     """Cuts are repeated without waiting: nobody obeys meanwhile in these tests."""
-    return EmergencyStop(bench.control.cut, bench.control.commands, lambda _: None)
+    return EmergencyStop(bench.control.cut, bench.control.orders.queue, lambda _: None)
 
 
 class Hanging:
@@ -92,14 +92,14 @@ def test_a_hanging_policy_keeps_no_motor_powered(
     assert command.reply is not None
     assert command.reply.ok
     assert running.mode is Mode.ESTOP
-    assert running.control.reason == "ESTOP by the red button"
+    assert running.control.life.reason == "ESTOP by the red button"
 
 
 def test_a_start_that_the_loop_was_about_to_obey_powers_nothing(
     bench: Bench, make_bundle: Make
 ) -> None:
     bench.load(make_bundle(1), 1)
-    bench.control.commands.append(Command(Start()))
+    bench.control.orders.queue.append(Command(Start()))
     stop_of(bench).trigger("a key")
     bench.run(1)
     assert bench.mode is Mode.ESTOP
@@ -108,7 +108,7 @@ def test_a_start_that_the_loop_was_about_to_obey_powers_nothing(
 
 def test_a_clear_on_its_way_does_not_undo_it(running: Bench) -> None:
     running.obey(Estop())
-    running.control.commands.append(Command(Clear()))
+    running.control.orders.queue.append(Command(Clear()))
     stop_of(running).trigger("a key")
     running.run(3)
     assert running.mode is Mode.ESTOP
@@ -206,6 +206,6 @@ def test_a_process_that_starts_anew_powers_nothing_while_it_is_latched(
     bench.boot()
     bench.load(make_bundle(1), 1)
     assert not bench.obey(Start()).ok
-    assert "an emergency stop is latched" in bench.control.reason
+    assert "an emergency stop is latched" in bench.control.life.reason
     assert bench.motor(xl330.TORQUE_ENABLE) == 0
     bench.close()

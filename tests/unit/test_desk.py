@@ -31,7 +31,7 @@ class Scene:
         self.commands: deque[Command] = deque()
         self.now_s, self.cuts = 50.0, 0
         self.pressed: list[str] = []
-        loop: Any = SimpleNamespace(commands=self.commands)
+        loop: Any = SimpleNamespace(orders=SimpleNamespace(queue=self.commands))
         ring: Any = None
         estop = EmergencyStop(self._cut, self.commands, lambda _: None)
         self.desk = Desk(loop, ring, "r", estop, lambda: self.pressed, lambda: self.now_s)

@@ -1,4 +1,5 @@
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -158,3 +159,45 @@ def test_make_passes_keyword_arguments_through():
     )
     assert env.action_space.shape == (1,)
     env.close()
+
+
+def slower(folder: Path, table: str) -> RigEnv:
+    """The rig with a ``policy`` table in its file."""
+    path = folder / "robot.toml"
+    path.write_text(f"{ROBOT.read_text(encoding='utf-8')}\n[policy]\n{table}\n", encoding="utf-8")
+    shutil.copy(ROBOT.with_suffix(".xml"), folder / "furuta.xml")
+    return RigEnv(path, "swing_up")
+
+
+def steps(env: RigEnv, actions: list[float]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Observation and what was applied after each of ``actions``."""
+    env.reset(seed=0)
+    found = []
+    for action in actions:
+        obs, _, _, _, info = env.step(np.float32([action]))
+        found.append((obs, info["applied"]))
+    return found
+
+
+def test_an_answer_is_held_for_as_many_ticks_as_on_the_robot(env, tmp_path):
+    answers = [0.5, -0.25, 0.1]
+    held = steps(slower(tmp_path, "divisor = 3"), answers)
+    every = steps(env, np.repeat(answers, 3).tolist())
+    for number, (obs, applied) in enumerate(held):
+        np.testing.assert_array_equal(obs, every[3 * number + 2][0])
+        np.testing.assert_array_equal(applied, every[3 * number][1])
+
+
+def test_an_answer_is_approached_as_on_the_robot(env, tmp_path):
+    led = steps(slower(tmp_path, 'divisor = 2\nbetween = "interpolate"'), [0.5, -0.25])
+    every = steps(env, [0.25, 0.5, 0.125, -0.25])
+    for number, (obs, applied) in enumerate(led):
+        np.testing.assert_allclose(obs, every[2 * number + 1][0], atol=1e-6)
+        np.testing.assert_allclose(applied, every[2 * number + 1][1], atol=1e-6)
+
+
+def test_an_episode_lasts_as_long_whatever_the_policys_rate(tmp_path):
+    env = slower(tmp_path, "divisor = 5")
+    env.reset(seed=0)
+    ends = [env.step(np.zeros(1, dtype=np.float32))[3] for _ in range(50)]
+    assert ends == [False] * 49 + [True]

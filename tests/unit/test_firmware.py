@@ -26,8 +26,10 @@ from protocol.dynamixel import (
 )
 from protocol.errors import ConfigError
 from protocol.robot_spec import load_robot_spec
+from sim_harness.dynamixel_firmware import DynamixelFirmware
 from sim_harness.firmware import Firmware, firmware_for
-from sim_harness.node import Node, Reading
+from sim_harness.node import Node
+from sim_harness.wire_end import Reading
 
 ROBOT = Path(__file__).parents[2] / "hw_configs" / "furuta.toml"
 MS = 1_000_000
@@ -70,7 +72,7 @@ class Host:
 
     @property
     def current_a(self) -> float:
-        return self.firmware.currents_a(self.now_ns)[0]
+        return self.firmware.demands(self.now_ns)[0]
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ def host():
 def manual_host() -> Host:
     """The two XM430-W210 of the e-manual's packet examples, as far as the protocol goes."""
     initial = {xl330.MODEL_NUMBER: 1030, xl330.FIRMWARE_VERSION: 38}
-    host = Host(Firmware([Node(node, xl330.ENCODER, initial) for node in (1, 2)]))
+    host = Host(DynamixelFirmware([Node(node, xl330.ENCODER, initial) for node in (1, 2)]))
     positions = (166, 2079)
     host.sense(*(CALM._replace(counts=at - xl330.CENTRE_COUNT) for at in positions))
     return host

@@ -23,7 +23,7 @@ from onboard.flight_file import (
     read_recording,
     tick_schema,
 )
-from onboard.recorder import Sample, flight_dtype
+from onboard.recorder import COLUMNS, flight_dtype
 from protocol.errors import ConfigError
 from protocol.modes import Mode
 from protocol.robot_spec import RobotSpec
@@ -69,8 +69,8 @@ def test_limits_are_named(golden: Recording, tmp_path: Path) -> None:
 
 def test_the_schema_names_every_column_with_its_unit(furuta: RobotSpec) -> None:
     columns: dict[str, Any] = json.loads(tick_schema(furuta))["properties"]
-    assert set(columns) == {*Sample._fields, "limited_by"}
-    assert set(flight_dtype(furuta).names or ()) == set(Sample._fields)
+    assert set(columns) == {*COLUMNS, "limited_by"}
+    assert set(flight_dtype(furuta).names or ()) == set(COLUMNS)
     observation = columns["obs"]["properties"]
     assert observation["velocity:arm"]["description"] == "rad/s, times 0.1"
     assert columns["position_count"]["properties"]["arm"]["type"] == "integer"

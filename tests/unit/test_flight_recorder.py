@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def said() -> list[str]:
 @pytest.fixture
 def recorder(bench: Bench, furuta: RobotSpec, tmp_path: Path, said: list[str]) -> FlightRecorder:
     dumper = Dumper(furuta, "swing_up", tmp_path / "flight", Shelf(tmp_path / "flights"))
-    return FlightRecorder(dumper, bench.control.changes, said.append)
+    return FlightRecorder(dumper, bench.control.life.changes, said.append)
 
 
 def files(folder: Path) -> list[Path]:
@@ -128,7 +129,7 @@ def test_nothing_recorded_leaves_no_file(
     memory = tmp_path / "memory"
     dumper = Dumper(furuta, "swing_up", memory, Shelf(tmp_path / "flights"))
     assert dumper.dump(Cause("demand", "")) is None
-    with FlightRing(memory, flight_dtype(furuta), 8, 1):
+    with closing(FlightRing(memory, flight_dtype(furuta), 8, 1).open()):
         assert dumper.dump(Cause("demand", "")) is None
         FlightRecorder(dumper, deque(), said.append).salvage()
     assert files(tmp_path) == []

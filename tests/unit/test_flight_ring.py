@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,14 @@ def path(tmp_path: Path) -> Path:
 
 def write(ring: FlightRing, first: int, count: int) -> None:
     for tick in range(first, first + count):
-        ring.write((tick, np.full(64, tick, dtype=np.float32), tick))
+        row = np.array([(tick, np.full(64, tick), tick)], DTYPE)
+        ring.write(row.view(np.uint8).data)
 
 
 @pytest.mark.parametrize("count", [0, 1, CAPACITY - 1, CAPACITY, CAPACITY + 1, 5 * CAPACITY + 7])
 def test_the_last_rows_come_back_oldest_first(path: Path, count: int) -> None:
     """One less than the capacity: the oldest slot may be half overwritten."""
-    with FlightRing(path, DTYPE, CAPACITY, 3) as ring:
+    with closing(FlightRing(path, DTYPE, CAPACITY, 3).open()) as ring:
         write(ring, 0, count)
         flight = read_flight(path, DTYPE)
     assert flight is not None
@@ -50,16 +52,16 @@ def test_a_good_end_is_told_from_a_kill(path: Path) -> None:
 
 
 def test_the_next_life_starts_empty(path: Path) -> None:
-    with FlightRing(path, DTYPE, CAPACITY, 1) as ring:
+    with closing(FlightRing(path, DTYPE, CAPACITY, 1).open()) as ring:
         write(ring, 0, 3)
-    with FlightRing(path, DTYPE, CAPACITY, 2):
+    with closing(FlightRing(path, DTYPE, CAPACITY, 2).open()):
         flight = read_flight(path, DTYPE)
     assert flight is not None
     assert (len(flight.rows), flight.life) == (0, 2)
 
 
 def test_no_row_is_torn_or_out_of_order_while_it_writes(path: Path) -> None:
-    with FlightRing(path, DTYPE, CAPACITY, 1) as ring:
+    with closing(FlightRing(path, DTYPE, CAPACITY, 1).open()) as ring:
         writing = threading.Thread(target=write, args=(ring, 0, 20_000))
         writing.start()
         reads = 0
@@ -76,7 +78,7 @@ def test_no_row_is_torn_or_out_of_order_while_it_writes(path: Path) -> None:
 
 def test_what_is_no_flight_of_this_robot_is_refused(path: Path) -> None:
     assert read_flight(path, DTYPE) is None
-    with FlightRing(path, DTYPE, CAPACITY, 1):
+    with closing(FlightRing(path, DTYPE, CAPACITY, 1).open()):
         other = np.dtype([("tick", "<u8"), ("obs", "<f4", (63,)), ("last", "<u8")])
         with pytest.raises(StoreError, match="not a flight recorder of this robot"):
             read_flight(path, other)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from onboard.homing import Homing
+from onboard.homing import Homing, homing_for
 from protocol.observation import Layout
 from protocol.robot_spec import RobotSpec, load_robot_spec
 from sim_harness.env import RigEnv
@@ -25,7 +25,7 @@ def settled_after(homing: Homing, ticks: int, position: list[float], speed: list
 
 
 def test_it_settles_only_after_being_still_for_long_enough(furuta: RobotSpec) -> None:
-    homing = Homing(furuta)
+    homing = homing_for(furuta)
     assert not settled_after(homing, 14, [0.0, HANGING], [0.0, 0.0])
     assert settled_after(homing, 1, [0.0, HANGING], [0.0, 0.0])
     homing.reset()
@@ -45,16 +45,16 @@ def test_it_settles_only_after_being_still_for_long_enough(furuta: RobotSpec) ->
 def test_one_restless_quantity_keeps_it_going(
     furuta: RobotSpec, position: list[float], speed: list[float]
 ) -> None:
-    assert not settled_after(Homing(furuta), 50, position, speed)
+    assert not settled_after(homing_for(furuta), 50, position, speed)
 
 
 def test_any_turn_of_a_hanging_pendulum_counts_as_hanging(furuta: RobotSpec) -> None:
-    assert settled_after(Homing(furuta), 15, [0.0, HANGING - 6 * math.pi], [0.0, 0.0])
+    assert settled_after(homing_for(furuta), 15, [0.0, HANGING - 6 * math.pi], [0.0, 0.0])
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
 def test_it_drives_home_and_never_into_a_stop(furuta: RobotSpec, side: float) -> None:
-    homing = Homing(furuta)
+    homing = homing_for(furuta)
     assert side * homing.update([side * 0.5, HANGING], [0.0, 0.0])[0] < 0.0
     swinging = [side * 2.2, HANGING + side * 0.5 * math.pi]  # damping alone would push outwards
     assert side * homing.update(swinging, [0.0, 0.0])[0] <= 0.0
@@ -63,7 +63,7 @@ def test_it_drives_home_and_never_into_a_stop(furuta: RobotSpec, side: float) ->
 
 def test_a_robot_without_a_passive_joint_homes_too(furuta: RobotSpec) -> None:
     settings = msgspec.structs.replace(furuta.homing, passive_joint=None)
-    homing = Homing(msgspec.structs.replace(furuta, homing=settings))
+    homing = homing_for(msgspec.structs.replace(furuta, homing=settings))
     assert homing.update([0.5, 1.0], [0.0, 9.0])[0] < 0.0
     assert settled_after(homing, 15, [0.0, 1.0], [0.0, 9.0])
 
@@ -73,7 +73,7 @@ def test_a_spinning_pendulum_is_home_within_six_seconds(body: str, seed: int) ->
     """On the simulated rig, from a wild state. Source of the bound: LEARNING.md § 5.4."""
     robot = Path(__file__).parents[2] / "hw_configs" / "furuta.toml"
     spec, env = load_robot_spec(robot), RigEnv(robot, "swing_up", body)
-    layout, homing, rng = Layout(spec), Homing(spec), np.random.default_rng(seed)
+    layout, homing, rng = Layout(spec), homing_for(spec), np.random.default_rng(seed)
     obs, _ = env.reset(seed=seed)
     for tick in range(60):
         action = math.copysign(1.0, math.sin(tick / 3.0 + rng.uniform(0, 0.3)))
@@ -110,13 +110,13 @@ def ticks_to_settle(body: str, position_rad: list[float], speed_rad_s: list[floa
     robot = Path(__file__).parents[2] / "hw_configs" / "furuta.toml"
     spec, plant = load_robot_spec(robot), load_plant(robot, body, seed=1)
     plant._data.qpos[:], plant._data.qvel[:] = position_rad, speed_rad_s
-    homing, full_a = Homing(spec), spec.action.current_max_a
+    homing, full_a = homing_for(spec), spec.action.current_max_a
     previous, speed, ticks = plant.position_rad(), speed_rad_s, 0
     while not homing.settled and ticks < 250:
         position = plant.position_rad()
         if ticks > 0:
             speed = [(now - then) * 50.0 for now, then in zip(position, previous, strict=True)]
-        plant.command_current_a([full_a * float(homing.update(position, speed)[0])])
+        plant.command([full_a * float(homing.update(position, speed)[0])])
         plant.advance(20)
         previous, ticks = position, ticks + 1
     return ticks

@@ -72,11 +72,21 @@ def bad_rows(field: str, value: float) -> np.ndarray:
     return rows
 
 
+def late_rows(seconds: float) -> np.ndarray:
+    rows = make_records(0, 10)
+    rows["act_ns"][3] = rows["sense_ns"][3] + int(seconds * 1e9)
+    return rows
+
+
 CONTENT = {
     "NaN observation": batch(5, bad_rows("obs", np.nan)),
     "action out of range": batch(5, bad_rows("applied", 1.5)),
     "unknown mode": batch(5, bad_rows("mode", 200)),
     "time runs backwards": batch(5, bad_rows("sense_ns", -(10**18))),
+    "a clock before its start": batch(5, bad_rows("sense_ns", -1)),
+    "a clock of twenty-one years": batch(5, bad_rows("sense_ns", 21 * 366 * 86_400 * 10**9)),
+    "an answer after an hour": batch(5, late_rows(3601)),
+    "a joint in orbit": batch(5, bad_rows("obs", 1.1e6)),
     "wrong first record": altered(batch(5), first_record=GENERATION + 1),
     "count too high": altered(batch(5), count=11),
     "no zstd": altered(batch(5), data=b"not compressed"),
@@ -91,6 +101,10 @@ def test_bad_content_is_refused_for_good_and_what_came_before_is_kept(fault):
     assert [entry.seq for entry in intake.entries] == [4]
     assert intake.refused is not None
     assert intake.refused[0] == 5
+
+
+def test_a_process_frozen_for_minutes_is_still_data():
+    assert len(decode_batch(batch(5, late_rows(600)), DTYPE)) == 10
 
 
 def test_a_small_message_cannot_claim_a_huge_memory():

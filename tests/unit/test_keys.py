@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from offboard.keys import (
     list_robots,
     load_server_keys,
     revoke_robot,
+    rotate_robot,
 )
 from onboard.identity import load_identity
 from protocol.errors import ConfigError
@@ -41,8 +43,13 @@ def test_keys_made_are_the_keys_loaded(tmp_path):
         made.curve_secret,
         made.root,
     )
-    for role, signer in made.signers.items():
-        assert loaded.signers[role].public_key == signer.public_key
+    for role, signer in made.trust.signers.items():
+        assert loaded.trust.signers[role].public_key == signer.public_key
+
+
+def test_a_server_runs_without_the_offline_keys(server):
+    shutil.rmtree(server / "offline")
+    assert set(load_server_keys(server).trust.signers) == {"snapshot", "timestamp", "weights"}
 
 
 def test_nobody_else_can_read_anything(server, robot):
@@ -87,7 +94,36 @@ def test_a_name_is_given_once_until_it_is_revoked(server, robot, tmp_path):
     assert [key.active for key in list_robots(server)] == [False, True]
 
 
-@pytest.mark.parametrize("name", ["", "Furuta", "../escape", "a/b", "a" * 40, "a b"])
+def test_a_replaced_key_is_good_until_its_time_and_the_new_one_at_once(server, robot, tmp_path):
+    former = load_identity(robot / "keys").public.decode()
+    rotate_robot(server, "furuta-01", tmp_path / "carrier", until_s=100.0)
+    new = load_identity(tmp_path / "carrier" / "keys").public.decode()
+    now_s = [99.0]
+    table = KeyTable(server / TABLE_FILE, lambda: now_s[0])
+    table.refresh()
+    assert [table.robot_of(key) for key in (former, new)] == ["furuta-01", "furuta-01"]
+    now_s[0] = 100.0
+    assert [table.robot_of(key) for key in (former, new)] == [None, "furuta-01"]
+
+
+def test_revoking_a_robot_shuts_out_its_replaced_key_too(server, robot, tmp_path):
+    rotate_robot(server, "furuta-01", tmp_path / "carrier", until_s=float(2**40))
+    revoke_robot(server, "furuta-01")
+    assert not any(key.good(0.0) for key in list_robots(server))
+
+
+def test_a_second_change_does_not_lengthen_the_life_of_the_first_key(server, robot, tmp_path):
+    rotate_robot(server, "furuta-01", tmp_path / "one", until_s=100.0)
+    rotate_robot(server, "furuta-01", tmp_path / "two", until_s=200.0)
+    assert [key.until_s for key in list_robots(server)] == [100.0, 200.0, None]
+
+
+def test_only_an_enrolled_robot_can_change_its_key(server, tmp_path):
+    with pytest.raises(ConfigError, match="no active key"):
+        rotate_robot(server, "nobody", tmp_path / "carrier", until_s=0.0)
+
+
+@pytest.mark.parametrize("name", ["", "Furuta", "../escape", "a/b", "a" * 40, "a b", "a\n"])
 def test_names_that_could_be_paths_are_refused(server, tmp_path, name):
     with pytest.raises(ConfigError, match="robot name"):
         enrol_robot(server, name, tmp_path / "other")
@@ -105,7 +141,7 @@ def test_a_robot_refuses_a_secret_others_can_read(robot, secret):
         load_identity(robot / "keys")
 
 
-@pytest.mark.parametrize("secret", ["server.secret", "tuf/targets.pem"])
+@pytest.mark.parametrize("secret", ["server.secret", "tuf/weights.pem"])
 def test_a_server_refuses_a_secret_others_can_read(server, secret):
     (server / secret).chmod(0o604)
     with pytest.raises(ConfigError, match="mode 604"):

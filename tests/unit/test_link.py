@@ -14,6 +14,7 @@ from sim_harness.firmware import firmware_for
 from sim_harness.link import Link
 from sim_harness.plant import load_plant
 from sim_harness.rig import Rig
+from sim_harness.terminal import PseudoTerminal
 
 ROBOT = Path(__file__).parents[2] / "hw_configs" / "furuta.toml"
 MS = 1_000_000
@@ -48,7 +49,7 @@ def run_scripted(
     """Serve until the script stops the link; ``script`` gets a descriptor of the host's end."""
     rig = new_rig()
     clock = ScriptedClock({})
-    link = Link(rig, 1_000_000, path, clock)
+    link = Link(rig, 1_000_000, PseudoTerminal(path), clock)
     link.open()
     host = os.open(path, os.O_RDWR | os.O_NOCTTY)
     clock._script = script(link, clock, host)
@@ -63,7 +64,7 @@ def run_scripted(
 @pytest.fixture
 def served(tmp_path):
     """A link in real time on a thread; yields its path."""
-    link = Link(new_rig(), 1_000_000, tmp_path / "dxl", time.monotonic_ns)
+    link = Link(new_rig(), 1_000_000, PseudoTerminal(tmp_path / "dxl"), time.monotonic_ns)
     link.open()
     thread = threading.Thread(target=link.serve)
     thread.start()
@@ -156,7 +157,7 @@ def test_a_host_that_never_reads_does_not_stop_the_rig(served):
 def test_a_stale_link_is_replaced_and_its_own_removed_on_close(tmp_path):
     path = tmp_path / "dxl"
     path.symlink_to("/dev/pts/nowhere")
-    link = Link(new_rig(), 1_000_000, path, time.monotonic_ns)
+    link = Link(new_rig(), 1_000_000, PseudoTerminal(path), time.monotonic_ns)
     assert link.open() == os.readlink(path)
     link.close()
     assert not path.is_symlink()
@@ -164,7 +165,9 @@ def test_a_stale_link_is_replaced_and_its_own_removed_on_close(tmp_path):
 
 def test_a_link_taken_over_by_another_is_left_alone(tmp_path):
     path = tmp_path / "dxl"
-    first, second = (Link(new_rig(), 1_000_000, path, time.monotonic_ns) for _ in range(2))
+    first, second = (
+        Link(new_rig(), 1_000_000, PseudoTerminal(path), time.monotonic_ns) for _ in range(2)
+    )
     first.open()
     taken = second.open()
     first.close()
@@ -175,7 +178,7 @@ def test_a_link_taken_over_by_another_is_left_alone(tmp_path):
 def test_a_file_in_the_way_is_named_and_not_touched(tmp_path):
     path = tmp_path / "dxl"
     path.write_text("mine")
-    link = Link(new_rig(), 1_000_000, path, time.monotonic_ns)
+    link = Link(new_rig(), 1_000_000, PseudoTerminal(path), time.monotonic_ns)
     with pytest.raises(ConfigError, match="dxl"):
         link.open()
     assert path.read_text() == "mine"

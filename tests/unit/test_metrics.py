@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def spool(tmp_path: Path) -> Any:
 
 def scraped(ask: Callable[[], Status], spool: Spool) -> dict[str, list[Sample]]:
     """Over HTTP, read with Prometheus' own parser."""
-    with MetricsServer(ControlCollector(ask, spool), 0) as server:
+    with closing(MetricsServer(ControlCollector(ask, spool), 0).open()) as server:
         url = f"http://{LOOPBACK}:{server.port}/metrics"
         with urllib.request.urlopen(url, timeout=10) as answer:
             text = answer.read().decode()

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 
 
 def test_a_life_is_ready_alive_and_stopping(manager: Manager, tmp_path: Path) -> None:
-    with Notifier(str(tmp_path / "notify"), PERIOD_NS) as notifier:
+    with closing(Notifier(str(tmp_path / "notify"), PERIOD_NS).open()) as notifier:
         assert manager.heard() == []
         notifier.kick(0)
         assert manager.heard() == [b"READY=1\nWATCHDOG=1"]
@@ -52,7 +53,7 @@ def test_a_life_is_ready_alive_and_stopping(manager: Manager, tmp_path: Path) ->
 
 
 def test_without_a_watchdog_only_ready_is_said(manager: Manager, tmp_path: Path) -> None:
-    with Notifier(str(tmp_path / "notify"), 0) as notifier:
+    with closing(Notifier(str(tmp_path / "notify"), 0).open()) as notifier:
         for now_ns in range(0, 10 * PERIOD_NS, PERIOD_NS):
             notifier.kick(now_ns)
         assert manager.heard() == [b"READY=1\nWATCHDOG=1"]
@@ -63,7 +64,7 @@ def test_an_abstract_address_is_understood() -> None:
     name = f"wombet-test-{os.getpid()}"
     manager = Manager(f"\0{name}")
     try:
-        with Notifier(f"@{name}", 0) as notifier:
+        with closing(Notifier(f"@{name}", 0).open()) as notifier:
             notifier.kick(0)
         assert manager.heard() == [b"READY=1\nWATCHDOG=1", b"STOPPING=1"]
     finally:
@@ -71,13 +72,13 @@ def test_an_abstract_address_is_understood() -> None:
 
 
 def test_a_manager_that_is_gone_or_deaf_disturbs_nobody(manager: Manager, tmp_path: Path) -> None:
-    with Notifier(str(tmp_path / "nobody"), PERIOD_NS) as notifier:
+    with closing(Notifier(str(tmp_path / "nobody"), PERIOD_NS).open()) as notifier:
         notifier.kick(0)
-    with Notifier(str(tmp_path / "notify"), 4) as notifier:
+    with closing(Notifier(str(tmp_path / "notify"), 4).open()) as notifier:
         for now_ns in range(5000):  # more than its queue holds
             notifier.kick(now_ns)
     assert len(manager.heard()) < 5000
-    with Notifier("", PERIOD_NS) as nobody:
+    with closing(Notifier("", PERIOD_NS).open()) as nobody:
         nobody.kick(0)
 
 
@@ -96,7 +97,7 @@ def test_the_environment_says_whom_and_how_often(
 ) -> None:
     if environment:
         environment = {**environment, "NOTIFY_SOCKET": str(tmp_path / "notify")}
-    with notifier_for(environment, 42) as notifier:
+    with closing(notifier_for(environment, 42).open()) as notifier:
         for now_ns in range(0, PERIOD_NS, PERIOD_NS // 100):
             notifier.kick(now_ns)
         assert len(manager.heard()) == kicks

@@ -91,7 +91,7 @@ def spin_freely(spec) -> Plant:
     model = compile_model(spec, body, CONFIGS)
     model.jnt_limited[:] = 0
     plant = Plant(spec, body, model, seed=0)
-    plant.command_current_a([0.8])
+    plant.command([0.8])
     plant.advance(1500)
     return plant
 
@@ -112,7 +112,7 @@ def test_a_gear_divides_the_no_load_speed(spec):
 
 def test_end_stops_hold_against_full_current(spec):
     plant = build(spec)
-    plant.command_current_a([0.8])
+    plant.command([0.8])
     plant.advance(3000)
     assert 2.55 < plant.position_rad()[0] < 2.75
 
@@ -120,7 +120,7 @@ def test_end_stops_hold_against_full_current(spec):
 @pytest.mark.parametrize("delay_ms", [0, 5, 25])
 def test_a_command_acts_after_the_actuation_delay(spec, delay_ms):
     plant = build(spec, actuation_delay_ms=delay_ms)
-    plant.command_current_a([0.5])
+    plant.command([0.5])
     plant.advance(delay_ms)
     assert plant.current_a() == [0.0]
     plant.advance(1)
@@ -129,9 +129,9 @@ def test_a_command_acts_after_the_actuation_delay(spec, delay_ms):
 
 def test_delayed_commands_keep_their_order(spec):
     plant = build(spec, actuation_delay_ms=5)
-    plant.command_current_a([0.5])
+    plant.command([0.5])
     plant.advance(3)
-    plant.command_current_a([-0.5])
+    plant.command([-0.5])
     plant.advance(4)
     assert plant.current_a()[0] > 0.0
     plant.advance(2)
@@ -140,7 +140,7 @@ def test_delayed_commands_keep_their_order(spec):
 
 def test_positions_are_whole_encoder_counts(spec):
     plant = build(spec)
-    plant.command_current_a([0.3])
+    plant.command([0.3])
     plant.advance(200)
     for joint, angle, count in zip(
         spec.joints, plant.position_rad(), plant.encoder_counts(), strict=True
@@ -169,7 +169,7 @@ def test_equal_seeds_give_equal_motion(spec):
         plant = load_plant(ROBOT, "nominal", seed)
         seen = []
         for tick in range(50):
-            plant.command_current_a([0.4 * math.sin(tick)])
+            plant.command([0.4 * math.sin(tick)])
             plant.advance(20)
             seen += plant.velocity_rad_s()
         return seen
@@ -182,7 +182,7 @@ def test_reset_with_a_seed_repeats_the_start(spec):
     plant = build(spec)
     plant.reset(seed=9)
     first = plant.velocity_rad_s() + plant.position_rad()
-    plant.command_current_a([0.8])
+    plant.command([0.8])
     plant.advance(100)
     plant.reset(seed=9)
     assert plant.velocity_rad_s() + plant.position_rad() == first

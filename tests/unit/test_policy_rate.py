@@ -133,7 +133,7 @@ def test_an_unusable_answer_is_not_held_but_asked_again(seat: MakeSeat) -> None:
     fifth, runner = seat(Policy(divisor=5)), Scripted(0.5, float("nan"), 0.7)
     fifth.takes(runner)
     assert fifth.drives(7) == pytest.approx([0.5] * 5 + [0.0, 0.7])
-    assert fifth.pilot.flags == 0
+    assert fifth.pilot.flags == Flag.ASKED
     assert runner.asked == 3
 
 
@@ -153,7 +153,7 @@ def test_exploration_is_drawn_once_per_answer_and_said_in_every_tick(seat: MakeS
         seen.append((command, third.pilot.flags, third.pilot.draw))
     commands, flags, draws = zip(*seen, strict=True)
     assert len(set(commands)) == 2
-    assert set(flags) == {Flag.EXPLORING}
+    assert flags == (Flag.EXPLORING | Flag.ASKED, Flag.EXPLORING, Flag.EXPLORING) * 2
     assert draws == (1, 0, 0, 2, 0, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
 from offboard import publish
 from offboard.keys import ServerKeys, init_server
 from offboard.publish import Repository, open_repository
-from protocol.errors import BundleError, StoreError
+from protocol.errors import BundleError, ConfigError, StoreError
 
 
 @pytest.fixture
@@ -35,11 +36,11 @@ def clock() -> Clock:
 
 
 def opened(tmp_path: Path, keys: ServerKeys, clock: Clock) -> Repository:
-    return open_repository(tmp_path / "repository", keys.signers, keys.root, clock)
+    return open_repository(tmp_path / "repository", keys.trust, clock)
 
 
 def listed(repository: Repository) -> Targets:
-    """What a robot would see: timestamp → snapshot → targets, verified on the way."""
+    """What a robot would see: timestamp → snapshot → targets → weights, verified on the way."""
     metadata = repository.directory / "metadata"
     root = Metadata.from_file(str(metadata / "1.root.json"))
     timestamp: Metadata[Timestamp] = Metadata.from_file(str(metadata / "timestamp.json"))
@@ -47,10 +48,16 @@ def listed(repository: Repository) -> Targets:
     version = timestamp.signed.snapshot_meta.version
     snapshot: Metadata[Snapshot] = Metadata.from_file(str(metadata / f"{version}.snapshot.json"))
     root.verify_delegate("snapshot", snapshot)
-    version = snapshot.signed.meta["targets.json"].version
-    targets: Metadata[Targets] = Metadata.from_file(str(metadata / f"{version}.targets.json"))
+    meta = snapshot.signed.meta
+    targets: Metadata[Targets] = Metadata.from_file(
+        str(metadata / f"{meta['targets.json'].version}.targets.json")
+    )
     root.verify_delegate("targets", targets)
-    return targets.signed
+    weights: Metadata[Targets] = Metadata.from_file(
+        str(metadata / f"{meta['weights.json'].version}.weights.json")
+    )
+    targets.verify_delegate("weights", weights)
+    return weights.signed
 
 
 def test_a_new_repository_is_signed_and_empty(tmp_path, keys, clock):
@@ -138,7 +145,7 @@ def test_a_crash_at_any_write_leaves_the_last_publication(
 
     monkeypatch.setattr(publish, "write_durably", failing)
     changed = make_bundle(2)
-    if writes < 5:  # manifest, weights, targets, snapshot, timestamp
+    if writes < 5:  # manifest, weights file, weights list, snapshot, timestamp
         with pytest.raises(StoreError):
             repository.publish(*changed)
     else:
@@ -159,7 +166,7 @@ def test_a_repository_of_other_keys_is_refused(tmp_path, keys, clock):
     opened(tmp_path, keys, clock)
     others = init_server(tmp_path / "others")
     with pytest.raises(StoreError, match="not the root of these keys"):
-        open_repository(tmp_path / "repository", others.signers, others.root, clock)
+        open_repository(tmp_path / "repository", others.trust, clock)
 
 
 def test_a_damaged_repository_is_an_error_that_names_it(tmp_path, keys, clock):
@@ -175,3 +182,20 @@ def test_a_manifest_keeps_its_meaning_on_the_way(tmp_path, keys, clock):
     repository.publish(*bundle)
     (path,) = (repository.directory / "targets" / "policy").glob("*.manifest.json")
     assert msgspec.json.decode(path.read_bytes(), type=type(bundle.manifest)) == bundle.manifest
+
+
+def test_the_server_signs_nothing_but_bundles(tmp_path, keys, clock):
+    repository = opened(tmp_path, keys, clock)
+    repository.publish(*make_bundle(1))
+    (targets,) = (repository.directory / "metadata").glob("*.targets.json")
+    assert targets.read_bytes() == keys.trust.targets
+    assert set(keys.trust.signers) == {"snapshot", "timestamp", "weights"}
+
+
+def test_a_key_that_is_not_in_force_is_refused_before_anything_is_signed(tmp_path, keys, clock):
+    repository = opened(tmp_path, keys, clock)
+    before = {path: path.read_bytes() for path in repository.directory.rglob("*.json")}
+    signers = {**keys.trust.signers, "weights": keys.trust.signers["snapshot"]}
+    with pytest.raises(ConfigError, match="the weights key here is not the one in force"):
+        open_repository(tmp_path / "repository", replace(keys.trust, signers=signers), clock)
+    assert {path: path.read_bytes() for path in repository.directory.rglob("*.json")} == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,6 +121,46 @@ def test_content_that_cannot_be_accepted_becomes_a_gap_and_the_stream_goes_on(se
     (gap,) = server.store.gaps("r")
     assert "non-finite obs" in gap.reason
     assert gap.count == 10
+
+
+def test_a_clock_that_runs_backwards_between_batches_is_counted_and_taken(server):
+    told(server, HELLO, batch(1), batch(2))
+    assert server.reception.clocks.steps_back == 0
+    late = make_records(30, 10)
+    for field in ("sense_ns", "act_ns"):
+        late[field] -= late["sense_ns"][0]
+    told(server, batch(3, late))
+    told(server, batch(4, make_records(0, 10, generation=2)))  # the robot was switched off
+    assert server.reception.clocks.steps_back == 1
+    assert server.store.account("r").committed == 40
+
+
+def test_a_spool_that_forgot_its_newest_batch_does_not_reuse_its_number(server, tmp_path):
+    """The power cut took the commit back, but the server already has what it said."""
+    link = Link()
+    robot = Robot(tmp_path / "spool.sqlite", link)
+    turn = itertools.count()
+
+    def run(rows: np.ndarray, turns: int) -> None:
+        robot.ring = rows
+        robot.collect()
+        for _ in range(turns):
+            robot.uplink.step(2.0 * next(turn))
+            server.handle(link, 99)
+
+    run(make_records(0, 10), 4)
+    robot.stop()
+    old = robot.path.read_bytes()
+    robot.start(1 << 20)
+    run(make_records(10, 10), 4)
+    robot.stop()
+    robot.path.write_bytes(old)
+    robot.start(1 << 20)
+    run(make_records(0, 10, generation=2), 8)
+    robot.uplink.step(99.0)
+    assert robot.spool.first_held > robot.spool.newest
+    robot.stop()
+    assert server.store.account("r").committed == 30
 
 
 def test_a_spool_restored_from_an_old_copy_loses_nothing(server, tmp_path):

@@ -18,7 +18,8 @@ from onboard.exit_status import Exit
 from onboard.flight_file import Recording, encode_flight
 from onboard.flight_replay import describe, load_slots, replay_file, replay_recording
 from onboard.flight_ring import read_flight
-from onboard.recorder import Driver, flight_dtype
+from onboard.recorder import flight_dtype
+from onboard.tick import Driver
 from protocol.errors import BundleError, ConfigError
 from protocol.modes import Mode
 from protocol.robot_spec import Policy, RobotSpec

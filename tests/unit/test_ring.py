@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def commit(ring: RingWriter, tick: int) -> bool:
 def test_rows_arrive_in_order_and_stay_until_released(tmp_path: Path) -> None:
     reader = RingReader(tmp_path / "run" / "ring", DTYPE)
     assert len(reader.peek(10)) == 0  # no ring yet
-    with writer(tmp_path) as ring:
+    with closing(writer(tmp_path).open()) as ring:
         assert all(commit(ring, tick) for tick in (10, 11, 12))
         assert reader.peek(2)["tick"].tolist() == [10, 11]
         assert reader.peek(9)["tick"].tolist() == [10, 11, 12]
@@ -43,7 +44,7 @@ def test_rows_arrive_in_order_and_stay_until_released(tmp_path: Path) -> None:
 
 def test_a_full_ring_drops_counts_and_leaves_a_gap(tmp_path: Path) -> None:
     reader = RingReader(tmp_path / "run" / "ring", DTYPE)
-    with writer(tmp_path, capacity=2) as ring:
+    with closing(writer(tmp_path, capacity=2).open()) as ring:
         assert [commit(ring, tick) for tick in range(4)] == [True, True, False, False]
         assert reader.peek(9)["tick"].tolist() == [0, 1]
         reader.release(2)
@@ -56,9 +57,9 @@ def test_a_full_ring_drops_counts_and_leaves_a_gap(tmp_path: Path) -> None:
 
 def test_a_restarted_writer_goes_on_where_the_old_one_died(tmp_path: Path) -> None:
     reader = RingReader(tmp_path / "run" / "ring", DTYPE)
-    with writer(tmp_path) as ring:
+    with closing(writer(tmp_path).open()) as ring:
         commit(ring, 1)
-    with writer(tmp_path) as ring:
+    with closing(writer(tmp_path).open()) as ring:
         commit(ring, 2)
         assert (reader.peek(9)["seq"] & 0xFF).tolist() == [0, 1]
     assert read_number(tmp_path / "ring_generation") == 1
@@ -68,32 +69,35 @@ def test_a_restarted_writer_goes_on_where_the_old_one_died(tmp_path: Path) -> No
 def test_another_row_layout_or_a_lost_file_starts_the_next_generation(tmp_path: Path) -> None:
     path = tmp_path / "run" / "ring"
     reader = RingReader(path, DTYPE)
-    with writer(tmp_path) as ring:
+    with closing(writer(tmp_path).open()) as ring:
         commit(ring, 1)
     assert len(reader.peek(9)) == 1
     path.unlink()
-    with writer(tmp_path) as ring:
+    with closing(writer(tmp_path).open()) as ring:
         commit(ring, 2)
         assert reader.peek(9)["tick"].tolist() == [1]  # the old file first
         reader.release(1)
         (row,) = reader.peek(9)
         assert (int(row["tick"]), int(row["seq"]) >> GENERATION_SHIFT) == (2, 2)
     reader.close()
-    with writer(tmp_path, dtype=record_dtype(8, 1)) as ring:
+    with closing(writer(tmp_path, dtype=record_dtype(8, 1)).open()) as ring:
         commit(ring, 3)
     with pytest.raises(StoreError, match="not a record ring of this robot"):
         RingReader(path, DTYPE).peek(1)
 
 
 def test_only_one_writer_may_be_alive(tmp_path: Path) -> None:
-    with writer(tmp_path), pytest.raises(StoreError, match="another control process"):
+    with (
+        closing(writer(tmp_path).open()),
+        pytest.raises(StoreError, match="another control process"),
+    ):
         writer(tmp_path).open()
 
 
 def test_a_slot_that_is_not_whole_is_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "run" / "ring"
     reader = RingReader(path, DTYPE)
-    with writer(tmp_path) as ring:
+    with closing(writer(tmp_path).open()) as ring:
         for tick in range(3):
             commit(ring, tick)
         slot_bytes = (8 + DTYPE.itemsize + 4 + 7) & ~7

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from onboard.bus import Bus, Check
+from onboard.bus import TRIPPED, Check, Fact
+from onboard.bus_choice import bus_for
 from onboard.estop_latch import EstopLatch
 from onboard.modes import Event
 from onboard.safety import Run, Safety
@@ -24,7 +25,7 @@ STILL = [0.0, 0.0]
 
 
 def connected(spec: RobotSpec, port: Any) -> Safety:
-    bus = Bus(spec, lambda: port, port.clock.now_s)
+    bus = bus_for(spec, lambda: port, port.clock.now_s)
     bus.connect()
     bus.power_on()
     return Safety(spec, bus, EstopLatch(bytearray(1)))
@@ -56,14 +57,16 @@ def two_motors(spec: RobotSpec) -> RobotSpec:
 class Wires:
     """Takes what is sent."""
 
+    watchdog_s = 0.04
+
     def __init__(self) -> None:
         self.sent: list[list[float]] = []
 
     def write(self, current_a: Sequence[float]) -> None:
         self.sent.append(list(current_a))
 
-    def power_on(self) -> None:
-        pass
+    def power_on(self) -> list[float]:
+        return []
 
     def power_off(self) -> list[str]:
         return []
@@ -90,10 +93,10 @@ def test_the_goal_that_is_watched_is_that_of_the_motor_in_question(furuta: Robot
     safety = Safety(spec, Wires(), EstopLatch(bytearray(1)))
     safety.command([0.5, -0.25], [0.0] * 3, [0.0] * 3)
     for joint, goal in ((spec.joints[0], 400), (spec.joints[1], -200)):
-        assert safety.judge(Check(joint, xl330.GOAL_CURRENT, goal)) is None
-        assert safety.judge(Check(joint, xl330.GOAL_CURRENT, goal + 1)) == (
+        assert safety.judge(Check(joint, Fact.GOAL, goal)) is None
+        assert safety.judge(Check(joint, Fact.GOAL, goal + 1)) == (
             Event.MOTOR_SILENT,
-            f"{joint.name}: its goal is {goal + 1} mA, not {goal}; writes are lost",
+            f"{joint.name}: its goal is {goal + 1}, not {goal} mA; writes are lost",
         )
 
 
@@ -167,7 +170,7 @@ def test_coasting_sends_zero_where_the_barrier_would_push(furuta: RobotSpec, rig
     assert safety.coast() is Limited.NONE
     assert goal(rig_port) == 0
     assert safety.applied.tolist() == [0.0]
-    sent = Check(furuta.joints[0], xl330.GOAL_CURRENT, goal(rig_port))
+    sent = Check(furuta.joints[0], Fact.GOAL, goal(rig_port))
     assert safety.judge(sent) is None
 
 
@@ -211,7 +214,7 @@ def test_a_cut_is_one_packet_that_waits_for_no_answer(furuta: RobotSpec, rig_por
 
 def test_a_cut_never_raises_and_latches_without_a_bus(furuta: RobotSpec, rig_port: Any) -> None:
     latch = EstopLatch(bytearray(1))
-    bus = Bus(furuta, lambda: rig_port, rig_port.clock.now_s)
+    bus = bus_for(furuta, lambda: rig_port, rig_port.clock.now_s)
     Safety(furuta, bus, latch).cut()
     assert latch.is_set
     latch.clear()
@@ -229,10 +232,11 @@ def test_a_cut_that_comes_while_the_torque_comes_on_wins(
     safety.power_off()
     power_on = safety._bus.power_on
 
-    def overtaken() -> None:
+    def overtaken() -> Sequence[float]:
         safety.cut()
-        power_on()
+        goals = power_on()
         assert torque(rig_port) == 1
+        return goals
 
     monkeypatch.setattr(safety._bus, "power_on", overtaken)
     with pytest.raises(BusError, match="an emergency stop is latched"):
@@ -241,56 +245,56 @@ def test_a_cut_that_comes_while_the_torque_comes_on_wins(
 
 
 @pytest.mark.parametrize(
-    ("register", "value", "event"),
+    ("fact", "value", "event"),
     [
-        (xl330.BUS_WATCHDOG, 2, None),
-        (xl330.BUS_WATCHDOG, xl330.WATCHDOG_TRIPPED, Event.MOTOR_SILENT),
-        (xl330.BUS_WATCHDOG, 0, Event.MOTOR_SILENT),
-        (xl330.TORQUE_ENABLE, 1, None),
-        (xl330.TORQUE_ENABLE, 0, Event.MOTOR_SILENT),
-        (xl330.GOAL_CURRENT, 0, None),
-        (xl330.GOAL_CURRENT, 1, Event.MOTOR_SILENT),
-        (xl330.HARDWARE_ERROR, 0, None),
-        (xl330.HARDWARE_ERROR, 32, Event.MOTOR_FAULT),
-        (xl330.PRESENT_VOLTAGE, 37, None),
-        (xl330.PRESENT_VOLTAGE, 36, Event.MOTOR_FAULT),
-        (xl330.PRESENT_VOLTAGE, 60, None),
-        (xl330.PRESENT_VOLTAGE, 61, Event.MOTOR_FAULT),
-        (xl330.PRESENT_TEMPERATURE, 70, None),
-        (xl330.PRESENT_TEMPERATURE, 71, Event.MOTOR_FAULT),
+        (Fact.WATCHDOG, 0.04, None),
+        (Fact.WATCHDOG, TRIPPED, Event.MOTOR_SILENT),
+        (Fact.WATCHDOG, 0.0, Event.MOTOR_SILENT),
+        (Fact.TORQUE, 1, None),
+        (Fact.TORQUE, 0, Event.MOTOR_SILENT),
+        (Fact.GOAL, 0, None),
+        (Fact.GOAL, 1, Event.MOTOR_SILENT),
+        (Fact.FAULT, 0, None),
+        (Fact.FAULT, 32, Event.MOTOR_FAULT),
+        (Fact.VOLTAGE, 3.7, None),
+        (Fact.VOLTAGE, 3.6, Event.MOTOR_FAULT),
+        (Fact.VOLTAGE, 6.0, None),
+        (Fact.VOLTAGE, 6.1, Event.MOTOR_FAULT),
+        (Fact.TEMPERATURE, 70, None),
+        (Fact.TEMPERATURE, 71, Event.MOTOR_FAULT),
     ],
 )
-def test_slow_registers_are_judged(
-    furuta: RobotSpec, rig_port: Any, register: xl330.Register, value: int, event: Event | None
+def test_facts_are_judged(
+    furuta: RobotSpec, rig_port: Any, fact: Fact, value: float, event: Event | None
 ) -> None:
-    verdict = connected(furuta, rig_port).judge(Check(furuta.joints[0], register, value))
+    verdict = connected(furuta, rig_port).judge(Check(furuta.joints[0], fact, value))
     assert (verdict and verdict[0]) is event
 
 
 @pytest.mark.parametrize(
-    ("register", "value", "reason"),
+    ("fact", "value", "reason"),
     [
-        (xl330.BUS_WATCHDOG, 255, "its watchdog stopped it; commands came late"),
-        (xl330.BUS_WATCHDOG, 0, "its watchdog is 0, not 2; it has restarted"),
-        (xl330.TORQUE_ENABLE, 0, "its torque is off; it has restarted"),
-        (xl330.HARDWARE_ERROR, 4, "hardware error 0x04; power-cycle it"),
-        (xl330.PRESENT_VOLTAGE, 36, "supply of 3.6 V is outside 3.7..6.0 V"),
-        (xl330.PRESENT_TEMPERATURE, 71, "71 °C is above 70 °C; let it cool"),
+        (Fact.WATCHDOG, TRIPPED, "its watchdog stopped it; commands came late"),
+        (Fact.WATCHDOG, 0.0, "its watchdog is 0 ms, not 40 ms; it has restarted"),
+        (Fact.TORQUE, 0, "its torque is off; it has restarted"),
+        (Fact.FAULT, 4, "hardware error 0x04; power-cycle it"),
+        (Fact.VOLTAGE, 3.6, "supply of 3.6 V is outside 3.7..6.0 V"),
+        (Fact.TEMPERATURE, 71, "71 °C is above 70 °C; let it cool"),
     ],
 )
 def test_a_verdict_names_the_joint_and_what_to_do(
-    furuta: RobotSpec, rig_port: Any, register: xl330.Register, value: int, reason: str
+    furuta: RobotSpec, rig_port: Any, fact: Fact, value: float, reason: str
 ) -> None:
-    verdict = connected(furuta, rig_port).judge(Check(furuta.joints[0], register, value))
+    verdict = connected(furuta, rig_port).judge(Check(furuta.joints[0], fact, value))
     assert verdict is not None
     assert verdict[1] == f"arm: {reason}"
 
 
-def test_a_register_that_happens_to_hold_255_is_no_tripped_watchdog(
+def test_a_fact_that_happens_to_be_endless_is_no_tripped_watchdog(
     furuta: RobotSpec, rig_port: Any
 ) -> None:
     safety = connected(furuta, rig_port)
-    assert safety.judge(Check(furuta.joints[0], xl330.TORQUE_ENABLE, 255)) is None
+    assert safety.judge(Check(furuta.joints[0], Fact.TORQUE, TRIPPED)) is None
 
 
 def test_a_run_is_counted_in_a_row() -> None:

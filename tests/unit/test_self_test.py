@@ -10,8 +10,10 @@ import msgspec
 import pytest
 
 from onboard.bus import Bus
+from onboard.bus_choice import bus_for
 from onboard.encoder_check import EncoderCheck
-from onboard.self_test import READS, Finding, Verdict, self_test
+from onboard.finding import Finding, Verdict
+from onboard.self_test import READS, self_test
 from protocol import xl330
 from protocol.errors import BusError
 from protocol.robot_spec import RobotSpec
@@ -27,7 +29,7 @@ def report(
     spec: RobotSpec, port: Any, spoil: Spoil | None = None, latency: str | None = None
 ) -> dict[str, Finding]:
     """Findings by name; ``spoil`` acts between set-up and checks."""
-    bus = Bus(spec, lambda: port, port.clock.now_s)
+    bus = bus_for(spec, lambda: port, port.clock.now_s)
     connect = bus.connect
 
     def connect_and_spoil() -> Any:
@@ -203,7 +205,7 @@ def test_a_finding_is_one_line() -> None:
 
 def test_a_bus_error_in_the_set_up_is_told_as_it_is(furuta: RobotSpec, rig_port: Any) -> None:
     rig_port.dead = True
-    bus = Bus(furuta, lambda: rig_port, rig_port.clock.now_s)
+    bus = bus_for(furuta, lambda: rig_port, rig_port.clock.now_s)
     (finding,) = self_test(furuta, bus, rig_port.clock.now_ns)
     assert "no cable" in finding.detail
     with pytest.raises(BusError):

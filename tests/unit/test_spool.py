@@ -11,6 +11,7 @@ import pytest
 import zstandard
 from made_records import DTYPE, GENERATION, make_records
 
+from onboard.database import FullError
 from onboard.spool import Spool, open_spool
 from protocol.errors import StoreError
 from protocol.messages import MAX_BYTES, Batch, Gap, encode
@@ -86,10 +87,22 @@ def test_a_jump_across_a_restart_is_a_gap_too(path):
 
 def test_a_new_ring_generation_is_no_gap(path):
     spool = opened(path)
-    spool.append(make_records(5, 10, generation=1))
+    spool.append(make_records(0, 10, generation=1))
     spool.append(make_records(0, 10, generation=2))
     assert [type(entry) for entry in spool.unacknowledged(9)] == [Batch, Batch]
     spool.close()
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_what_a_generation_made_before_its_first_row_came_is_a_gap(path, generation):
+    spool = opened(path)
+    if generation == 2:
+        spool.append(make_records(0, 10, generation=1))
+    spool.append(make_records(5, 10, generation))
+    gap, batch = spool.unacknowledged(9)[-2:]
+    spool.close()
+    assert (gap.first_record, gap.count) == (generation * GENERATION, 5)
+    assert batch.first_record == generation * GENERATION + 5
 
 
 def test_a_generation_that_restarts_lower_is_not_taken_for_old_rows(path):
@@ -256,7 +269,7 @@ def test_damaged_notes_are_treated_as_a_damaged_file(path, name):
     spool.append(make_records(0, 10))
     spool.acknowledge(1)
     spool.close()
-    edited(path, "UPDATE facts SET value = 'x{' WHERE name = ?", name)
+    edited(path, "UPDATE notes SET value = 'x{' WHERE name = ?", name)
     spool = opened(path)
     assert isinstance(spool.unacknowledged(9)[0], Gap)
     spool.close()
@@ -344,4 +357,158 @@ def test_facts_survive_a_restart(path):
     spool.close()
     spool = opened(path)
     assert spool.fact("floor") == "7"
+    spool.close()
+
+
+def test_a_file_that_was_emptied_is_not_taken_for_a_new_one(path):
+    spool = opened(path)
+    assert not spool.unacknowledged(9), "a new one owes nothing"
+    spool.append(make_records(0, 10))
+    spool.close()
+    path.write_bytes(b"")
+    spool = opened(path)
+    (gap,) = spool.unacknowledged(9)
+    spool.close()
+    assert "empty" in gap.reason
+
+
+def test_what_is_acknowledged_leaves_the_file_with_the_next_commit(path):
+    spool = opened(path)
+    for first in range(0, 50, 10):
+        spool.append(make_records(first, 10))
+    spool.acknowledge(5)
+    copy = path.with_name("copy.sqlite")
+    spool.append(make_records(50, 10))
+    copy.write_bytes(path.read_bytes())
+    copy.with_name("copy.sqlite-wal").write_bytes(path.with_name("spool.sqlite-wal").read_bytes())
+    spool.close()
+    spool = opened(copy)
+    assert (spool.first_held, spool.newest) == (6, 6)
+    spool.close()
+
+
+def test_a_long_backlog_is_forgotten_without_new_records(path):
+    spool = opened(path)
+    for first in range(100):
+        spool.append(make_records(first, 1))
+    spool.acknowledge(100)
+    assert spool._database.value("SELECT count(*) FROM entries") == 0
+    spool.close()
+
+
+@pytest.mark.parametrize("seq", [99, 0])
+def test_entries_under_numbers_never_given_out_are_dropped_and_counted(path, seq):
+    spool = opened(path)
+    for first in range(0, 30, 10):
+        spool.append(make_records(first, 10))
+    spool.close()
+    edited(path, "UPDATE entries SET seq = ? WHERE seq = 3", seq)
+    spool = opened(path)
+    assert spool.quarantined == 1
+    assert [type(entry) for entry in spool.unacknowledged(9)] == [Batch, Batch, Gap]
+    spool.close()
+
+
+def test_a_damaged_note_of_another_part_costs_that_note_only(path):
+    spool = opened(path)
+    spool.append(make_records(0, 10))
+    spool.remember("floor", "7")
+    spool.close()
+    edited(path, "UPDATE notes SET value = '8' WHERE name = 'floor'")
+    spool = opened(path)
+    assert spool.fact("floor") is None
+    assert (spool.quarantined, len(spool.unacknowledged(9))) == (1, 1)
+    spool.close()
+
+
+def test_only_what_is_held_and_sound_can_differ_from_what_the_server_has(path):
+    spool = opened(path)
+    for first in range(0, 30, 10):
+        spool.append(make_records(first, 10))
+    crc32 = spool.unacknowledged(9)[2].crc32
+    assert not spool.differs(3, crc32)
+    assert spool.differs(3, crc32 + 1)
+    assert not spool.differs(4, crc32)
+    spool.acknowledge(3)
+    assert not spool.differs(3, crc32 + 1)
+    spool.close()
+
+
+def test_of_a_damaged_file_what_can_be_read_is_sent_and_the_rest_declared(path):
+    """One page after another is struck."""
+    spool = opened(path)
+    for first in range(0, 300, 10):
+        spool.append(make_records(first, 10))
+    spool.close()
+    whole, kept = path.read_bytes(), []
+    for page in range(4096, len(whole), 4096):
+        path.write_bytes(whole[:page] + b"\xff" * 8 + whole[page + 8 :])
+        spool = opened(path)
+        spool.append(make_records(295, 15))
+        entries = spool.unacknowledged(99)
+        spool.close()
+        path.unlink()
+        for copy in path.parent.glob("*.damaged-*"):
+            copy.unlink()
+        kept.append(records_in(entries, Batch))
+        assert_complete(entries)
+    assert max(kept) == 310
+    assert sum(count > 155 for count in kept) > len(kept) / 2
+
+
+def assert_complete(entries: list[Batch | Gap]) -> None:
+    """In order, and every hole between two batches is declared to the number."""
+    assert [entry.seq for entry in entries] == [*range(1, len(entries) + 1)]
+    known = [entry for entry in entries if entry.count]
+    ends = [entry.first_record + entry.count for entry in known]
+    assert [entry.first_record for entry in known[1:]] == ends[:-1]
+    assert ends[-1] == GENERATION + 310
+
+
+def test_a_kill_between_setting_aside_and_beginning_anew_is_noticed(path):
+    spool = opened(path)
+    spool.append(make_records(0, 10))
+    spool.close()
+    path.rename(path.with_name("spool.sqlite.damaged-1"))
+    spool = opened(path)
+    assert [type(entry) for entry in spool.unacknowledged(9)] == [Gap, Batch, Gap]
+    spool.close()
+
+
+def test_damaged_files_do_not_fill_the_disk(path):
+    for _ in range(12):
+        opened(path).close()
+        path.write_bytes(b"not a database" * 99)
+    opened(path).close()
+    kept = sorted(other.name for other in path.parent.iterdir() if "damaged" in other.name)
+    assert kept == [f"spool.sqlite.damaged-{number}" for number in (10, 11, 12)]
+
+
+def test_the_log_stays_small(path):
+    spool = opened(path)
+    for first in range(0, 6000, 10):
+        spool.append(make_records(first, 10))
+        spool.acknowledge(spool.newest)
+    size = path.with_name("spool.sqlite-wal").stat().st_size
+    spool.close()
+    assert size < 2 << 20
+
+
+def test_a_full_disk_gets_the_log_back_before_anything_is_refused(path, monkeypatch):
+    """As where the log itself has taken the rest of the disk."""
+    spool = opened(path)
+    for first in range(0, 100, 10):
+        spool.append(make_records(first, 10))
+    spool.acknowledge(5)
+    log, commit = path.with_name("spool.sqlite-wal"), Spool._commit
+    before = log.stat().st_size
+
+    def full_while_the_log_is_long(spool: Spool, *arguments: object) -> None:
+        if log.stat().st_size >= before:
+            raise FullError("disk full")
+        commit(spool, *arguments)
+
+    monkeypatch.setattr(Spool, "_commit", full_while_the_log_is_long)
+    assert spool.append(make_records(100, 10)) == 10
+    assert not spool.refusing
     spool.close()

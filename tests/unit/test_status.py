@@ -81,3 +81,9 @@ def test_people_get_all_of_it_in_words(status: Status) -> None:
     assert "warning: cpu 0 refused: not permitted" in text
     for row in ("late", "tick span", "tick work", "read span", "infer work", "write span"):
         assert f"\n{row} " in text
+
+
+def test_a_pin_is_said_where_the_policy_is(status: Status) -> None:
+    assert "pinned" not in describe(status)
+    pinned = msgspec.structs.replace(status, pinned_version=1)
+    assert "policy 1 drives (pinned to 1), " in describe(pinned)

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from made_loop import Bench
 
-from onboard.control import KEPT_CHANGES
 from onboard.control_api import Clear, Estop, Start
 from onboard.flight_ring import read_flight
-from onboard.recorder import Driver, flight_dtype
+from onboard.lifecycle import KEPT_CHANGES
+from onboard.recorder import flight_dtype
 from onboard.schedule import Wake
 from onboard.stopwatch import Section
+from onboard.tick import Driver
 from protocol import xl330
 from protocol.envelope import Limited
 from protocol.modes import Mode
@@ -147,7 +148,7 @@ def test_changes_of_mode_are_numbered_and_few_are_kept(bench: Bench) -> None:
         bench.obey(Estop())
         bench.obey(Clear())
         bench.until(Mode.IDLE)
-    changes = list(bench.control.changes)
+    changes = list(bench.control.life.changes)
     assert len(changes) == KEPT_CHANGES
     numbers = [change.number for change in changes]
     assert numbers == [*range(numbers[0], numbers[0] + KEPT_CHANGES)]

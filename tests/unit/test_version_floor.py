@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from onboard.bundle_store import Update
 from onboard.event_log import EventLog
@@ -18,7 +19,7 @@ from onboard.spool import Spool, open_spool
 from onboard.version_floor import Floor, highest, read_floor, write_floor
 from protocol.errors import StoreError, WireError
 
-FLOOR = Floor(root=1, timestamp=9, snapshot=8, targets=7, bundle=6)
+FLOOR = Floor(root=1, lists={"timestamp": 9, "snapshot": 8, "weights": 7}, keys="a", bundle=6)
 
 
 class Store:
@@ -99,7 +100,30 @@ def test_with_both_lost_a_held_bundle_still_counts(tmp_path: Path, spool: Spool)
 
 
 def test_the_highest_is_taken_role_by_role() -> None:
-    assert highest(FLOOR, Floor(root=2, bundle=5)) == Floor(2, 9, 8, 7, 6)
+    other = Floor(root=1, lists={"timestamp": 3, "weights": 8}, keys="a", bundle=7, seen_s=5)
+    assert highest(FLOOR, other) == Floor(
+        root=1, lists={"timestamp": 9, "snapshot": 8, "weights": 8}, keys="a", bundle=7, seen_s=5
+    )
+
+
+def test_lists_of_an_older_root_do_not_count_but_its_bundle_does() -> None:
+    newer = Floor(root=2, lists={"timestamp": 1}, keys="b", bundle=2)
+    assert highest(FLOOR, newer) == Floor(root=2, lists={"timestamp": 1}, keys="b", bundle=6)
+
+
+@pytest.mark.parametrize(
+    ("found", "fallen"),
+    [
+        (FLOOR, ""),
+        (replace(FLOOR, lists={**FLOOR.lists, "weights": 6}), "weights"),
+        (replace(FLOOR, lists={"timestamp": 9, "snapshot": 8}), "weights"),
+        (replace(FLOOR, root=0), "root"),
+        (Floor(root=2, lists={"timestamp": 1}, keys="b"), ""),
+        (Floor(root=0, lists={"timestamp": 99}, keys="b"), "root"),
+    ],
+)
+def test_what_is_older_is_named_unless_a_new_root_named_new_keys(found, fallen) -> None:
+    assert FLOOR.fallen(found) == fallen
 
 
 def test_the_file_is_private_and_a_full_disk_is_an_error(tmp_path: Path) -> None:

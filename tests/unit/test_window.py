@@ -86,12 +86,16 @@ def test_pauses_double_up_to_the_longest_and_carry_jitter():
         assert pauses == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0], abs=0.01)
 
 
-def test_an_answer_resets_the_pause(window):
+def test_only_progress_resets_the_pause(window):
+    """A server whose disk is full greets, and refuses what comes then."""
     for _ in range(6):
         window.interrupted(0.0)
-    window.answered(0.0, last=0, resend=False)
+        window.answered(0.0, last=0, resend=False)
     window.interrupted(0.0)
-    assert window.greeting_due(0.2)
+    assert not window.greeting_due(4.9)
+    window.answered(5.0, last=1, resend=False)
+    window.interrupted(5.0)
+    assert window.greeting_due(5.2)
 
 
 def test_after_an_outage_it_goes_on_from_what_the_server_has(window):

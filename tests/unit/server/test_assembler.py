@@ -8,16 +8,17 @@ import torch
 from made_learning import JUDGE, LAYOUT, episode_rows
 from made_records import DTYPE, make_records
 
-from offboard.assembler import Assembler
+from offboard.assembler import EVERY_TICK, Assembler
 from protocol.modes import Mode
+from protocol.robot_spec import Policy
 from protocol.step_record import End, Flag, Rows
 
 COS = LAYOUT.column("cos:pendulum")
 
 
-def assembled(*parts: Rows):
+def assembled(*parts: Rows, policy: Policy = EVERY_TICK):
     """All transitions and episodes of rows pushed part by part."""
-    assembler = Assembler(LAYOUT, JUDGE)
+    assembler = Assembler(LAYOUT, JUDGE, policy)
     batches, episodes = zip(*(assembler.push(rows) for rows in parts), strict=True)
     return [batch for batch in batches if batch.size], [e for some in episodes for e in some]
 
@@ -146,3 +147,68 @@ def test_resets_between_episodes_are_no_experience() -> None:
 
 def test_nothing_comes_of_nothing() -> None:
     assert assembled(np.zeros(0, dtype=DTYPE)) == ([], [])
+
+
+# A policy that is slower than the bus.
+
+THIRD = Policy(divisor=3)
+
+
+def held_rows(steps: int, asked: list[int], **how) -> Rows:
+    """Rows of an episode in which the policy was asked in these steps; obs[0], applied count."""
+    rows = episode_rows(3, steps, **how)
+    rows["flags"][asked] |= np.uint32(Flag.ASKED)
+    rows["obs"][:, 0] = 0.01 * np.arange(steps + 1)
+    rows["applied"][:, 0] = 0.001 * np.arange(steps + 1)
+    return rows
+
+
+def seen(batch) -> list[tuple[float, float, float]]:
+    columns = (batch.obs[:, 0] * 100, batch.applied[:, 0] * 1000, batch.following[:, 0] * 100)
+    return [tuple(round(float(value)) for value in row) for row in zip(*columns, strict=True)]
+
+
+def test_an_answer_is_one_transition_from_question_to_question() -> None:
+    (batch,), (episode,) = assembled(held_rows(9, [0, 3, 6]), policy=THIRD)
+    assert seen(batch) == [(0, 0, 3), (3, 3, 6), (6, 6, 9)]
+    outcome = JUDGE(batch.obs, batch.applied, batch.following)
+    torch.testing.assert_close(batch.reward, outcome.reward)
+    assert (episode.steps, episode.length, episode.representative) == (9, 9, True)
+    assert episode.total == pytest.approx(float(outcome.reward.sum()))
+
+
+def test_an_answer_that_is_approached_is_applied_where_it_is_reached() -> None:
+    led = Policy(divisor=3, between="interpolate")
+    (batch,), _ = assembled(held_rows(6, [0, 3]), policy=led)
+    assert seen(batch) == [(0, 2, 3), (3, 5, 6)]
+
+
+def test_an_answer_cut_short_by_another_is_left_out() -> None:
+    """A policy that takes over is asked at once."""
+    (batch,), (episode,) = assembled(held_rows(8, [0, 3, 5]), policy=THIRD)
+    assert seen(batch) == [(0, 0, 3), (5, 5, 8)]
+    assert (episode.steps, episode.length) == (6, 6)
+
+
+def test_the_answer_that_ends_an_episode_counts_if_it_ended_by_itself() -> None:
+    fell = held_rows(5, [0, 3], end=End.TERMINATED)
+    fell["obs"][-1, LAYOUT.column("position:arm")] = 1.3  # 2.6 rad: beyond the cable's end
+    (batch,), (episode,) = assembled(fell, policy=THIRD)
+    assert batch.terminated.tolist() == [0.0, 1.0]
+    assert (episode.steps, episode.representative) == (5, True)
+    (batch,), (episode,) = assembled(held_rows(5, [0, 3]), policy=THIRD)
+    assert seen(batch) == [(0, 0, 3)]
+    assert (episode.steps, episode.length, episode.representative) == (3, 3, True)
+
+
+@pytest.mark.parametrize("lost", [3, 4, 5, 6])
+def test_a_gap_costs_the_answers_it_touches(lost: int) -> None:
+    rows = np.delete(held_rows(9, [0, 3, 6]), lost)
+    (batch,), _ = assembled(rows, policy=THIRD)
+    whole = {3: [(6, 6, 9)], 4: [(0, 0, 3), (6, 6, 9)], 5: [(0, 0, 3), (6, 6, 9)], 6: [(0, 0, 3)]}
+    assert seen(batch) == whole[lost]
+
+
+def test_ticks_of_no_answer_teach_nothing() -> None:
+    """Rows of a robot that was asked at every tick and did not say so."""
+    assert assembled(held_rows(9, []), policy=THIRD)[0] == []

@@ -32,7 +32,7 @@ class Press:
 @pytest.fixture
 def repository(tmp_path):
     keys = init_server(tmp_path / "keys")
-    return open_repository(tmp_path / "repository", keys.signers, keys.root)
+    return open_repository(tmp_path / "repository", keys.trust)
 
 
 def make(repository, tmp_path):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import safetensors
+import torch
 from made_learning import (
     JUDGE,
     LAYOUT,
@@ -20,14 +21,17 @@ from made_learning import (
 )
 from made_records import ROBOT_FILE
 
+from offboard.finetune import Learner
 from offboard.keys import init_server
 from offboard.planner_policy import SearchConfig
 from offboard.publish import open_repository
+from offboard.replay import Batch
 from offboard.run_dir import RunDir
-from offboard.sac import Sac
+from offboard.sac import Sac, SacConfig
 from offboard.session import Session, SessionConfig
 from offboard.stages.serve_wiring import Prior, ServeConfig, _open_session
 from offboard.stages.source import Source
+from offboard.switch import Course
 from offboard.task_setup import load_task
 from offboard.world_model import WorldModel
 
@@ -36,31 +40,36 @@ pytestmark = pytest.mark.usefixtures("eager")
 DATA = linear_transitions(200, seed=0)
 
 
-def prior() -> Prior:
-    """A source run that learned nothing."""
+def prior(data: Batch = DATA) -> Prior:
+    """A source run that learned nothing; its first half was random."""
     sac, model = Sac(O, A, 0.98, SMALL_SAC), WorldModel(LAYOUT, JUDGE, SMALL_MODEL)
     untrained = sac.initial(seed=0), model.initial(DATA, seed=0)
-    config = {"model": asdict(SMALL_MODEL)}
-    return Prior(Source(*untrained, DATA, DATA.obs[:1], {}, config), DATA)
+    config = {
+        "model": asdict(SMALL_MODEL), "sac": asdict(replace(SMALL_SAC, lr=1e-3)),
+        "online": {"random_steps": 100},
+    }  # fmt: skip
+    return Prior(Source(*untrained, data, data.obs[:1], {}, config), data)
 
 
-def opened(kind: str, place: Path) -> tuple[Session, Path, RunDir]:
-    """A session of a new server, its repository and its run."""
+def opened(
+    kind: str, place: Path, known: Prior | None = None
+) -> tuple[Session, Learner, Path, RunDir]:
+    """A session of a new server, its learner, its repository and its run."""
     keys = init_server(place / "keys")
-    repository = open_repository(place / "repository", keys.signers, keys.root)
+    repository = open_repository(place / "repository", keys.trust)
     config = ServeConfig(
         robot=ROBOT_FILE, task="swing_up", unit="one", source=place, generated=place, keys=place,
         policy=kind, search=SearchConfig(horizon=1, pairs=1), sac=SMALL_SAC,
         session=SessionConfig(zero_shot_episodes=1, episode_steps=3),
     )  # fmt: skip
     setup, ingest, run = load_task(ROBOT_FILE, "swing_up"), SimpleNamespace(), RunDir(place)
-    session, _ = _open_session(config, setup, prior(), repository, ingest, run)
-    return session, repository.directory, run
+    session, learner = _open_session(config, setup, known or prior(), repository, ingest, run)
+    return session, learner, repository.directory, run
 
 
 @pytest.mark.parametrize(("kind", "searches"), [("actor", False), ("planner", True)])
 def test_the_published_policy_is_of_the_kind_asked_for(kind, searches, tmp_path: Path) -> None:
-    session, repository, run = opened(kind, tmp_path)
+    session, _, repository, run = opened(kind, tmp_path)
     session.begin()
     (weights,) = repository.rglob("*.safetensors")
     with safetensors.safe_open(weights, framework="numpy") as file:
@@ -70,3 +79,23 @@ def test_the_published_policy_is_of_the_kind_asked_for(kind, searches, tmp_path:
     first, second = run.metrics()
     assert "imagined_return" not in first
     assert 0.0 <= second["imagined_return"] <= 3.0
+
+
+@pytest.mark.parametrize(("random", "course"), [(2.0, Course.SCRATCH), (-2.0, Course.FINETUNE)])
+def test_a_source_policy_worse_than_random_actions_is_given_up(
+    random: float, course: Course, tmp_path: Path
+) -> None:
+    reward = torch.cat([torch.full((100,), random), DATA.reward[100:]])
+    _, learner, _, _ = opened("actor", tmp_path, prior(DATA._replace(reward=reward)))
+    learner.observe(linear_transitions(250, seed=1))
+    learner.adapt()
+    assert learner.evidence.course is course
+
+
+def test_a_warm_start_takes_smaller_steps_than_the_source_did() -> None:
+    place = Path()
+    config = ServeConfig(
+        robot=place, task="", unit="", source=place, generated=place, keys=place
+    )  # fmt: skip
+    assert config.sac.lr < SacConfig().lr
+    assert config.sac.alpha_min > 0.0

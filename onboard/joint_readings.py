@@ -1,0 +1,44 @@
+"""Joint states of a whole robot, in counts as they came and in SI units. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from protocol.robot_spec import Joint
+
+
+class Units(NamedTuple):
+    """What the counts of a kind of node mean."""
+
+    centre_count: int
+    rad: float
+    rad_s: float
+    ampere: float
+
+
+class JointReadings:
+    """The lists of :class:`onboard.bus.Bus`; zero until the first reading."""
+
+    def __init__(self, joints: Sequence[Joint], units: Units) -> None:
+        self._joints = joints
+        self._directions = [joint.sign / joint.gear for joint in joints]
+        self._offsets_rad = [joint.offset_rad for joint in joints]
+        self._centre_count, self._rad, self._rad_s, self._ampere = units
+        self.position_count = [0] * len(joints)
+        self.velocity_count = [0] * len(joints)
+        self.current_count = [0] * len(joints)
+        self.position_rad = [0.0] * len(joints)
+        self.velocity_rad_s = [0.0] * len(joints)
+        self.current_a = [0.0] * len(joints)
+
+    def convert(self, index: int, position: int, velocity: int, current: int) -> None:
+        """Take the reading of joint ``index``, in counts, into the lists."""
+        direction = self._directions[index]
+        self.position_count[index] = position
+        self.velocity_count[index] = velocity
+        self.current_count[index] = current
+        turned_rad = (position - self._centre_count) * self._rad
+        self.position_rad[index] = direction * turned_rad + self._offsets_rad[index]
+        self.velocity_rad_s[index] = direction * velocity * self._rad_s
+        self.current_a[index] = current * self._ampere

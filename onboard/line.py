@@ -1,0 +1,93 @@
+"""The line to a motor bus: one question, its answers, and a packet that may overtake both."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Generic, Protocol, TypeVar
+
+from onboard.serial_port import Port
+from protocol.errors import BusError
+
+FrameT = TypeVar("FrameT")
+FrameT_co = TypeVar("FrameT_co", covariant=True)
+
+
+class Parser(Protocol[FrameT_co]):
+    """Makes frames of received bytes."""
+
+    def reset(self) -> None:
+        """Forget a partial packet."""
+
+    def feed(self, data: bytes) -> Sequence[FrameT_co]:
+        """The packets that ``data`` completes, in order."""
+        ...
+
+
+class Line(Generic[FrameT]):
+    """A port that is opened again and again, and asked.
+
+    Args:
+        open_port: takes the line.
+        clock_s: monotonic time.
+        parser: of this bus's packets.
+        is_answer: tells an answer from an adapter's echo of our own packet.
+    """
+
+    def __init__(
+        self,
+        open_port: Callable[[], Port],
+        clock_s: Callable[[], float],
+        parser: Parser[FrameT],
+        is_answer: Callable[[FrameT], bool] = lambda frame: True,
+    ) -> None:
+        self._open_port, self._clock_s = open_port, clock_s
+        self._parser, self._is_answer = parser, is_answer
+        self._port: Port | None = None
+        self._departure = threading.Lock()
+
+    def open(self) -> None:
+        """Take the line anew. Raises BusError if it cannot be had."""
+        self.close()
+        self._port = self._open_port()
+
+    def close(self) -> None:
+        """Give the line back."""
+        with self._departure:
+            port, self._port = self._port, None
+        if port is not None:
+            port.close()
+
+    def send(self, packet: bytes) -> None:
+        """One packet that nobody answers. Raises BusError if the line does not take it."""
+        self._taken().write(packet)
+
+    def overtake(self, packet: bytes) -> None:
+        """One packet at once, whatever is going on; any thread may. Never raises, never waits."""
+        with self._departure, suppress(BusError):  # the line must not be given back meanwhile
+            self._taken().write(packet)
+
+    def ask(self, packet: bytes, count: int, timeout_s: float) -> list[FrameT]:
+        """Send, then collect ``count`` answers. Raises BusError if they do not come in time."""
+        port = self._taken()
+        port.discard_input()
+        self._parser.reset()
+        port.write(packet)
+        deadline_s = self._clock_s() + timeout_s
+        frames: list[FrameT] = []
+        remaining_s = timeout_s
+        while len(frames) < count and remaining_s > 0.0:
+            remaining_s = deadline_s - self._clock_s()
+            data = port.read(max(remaining_s, 0.0))  # a last look, should we have been asleep
+            for frame in self._parser.feed(data):
+                if self._is_answer(frame):
+                    frames.append(frame)
+        if len(frames) < count:
+            raise BusError(f"{len(frames)} of {count} answers within {timeout_s * 1e3:.0f} ms")
+        return frames[:count]
+
+    def _taken(self) -> Port:
+        if self._port is None:
+            raise BusError("the motor bus is not connected")
+        return self._port

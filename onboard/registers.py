@@ -1,0 +1,102 @@
+"""Plain reads and writes of one node's registers: asked again if lost, verified if written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+from onboard.bus import named
+from onboard.line import Line
+from protocol.errors import BusError, WireError
+from protocol.register import Register
+from protocol.robot_spec import Joint
+
+SETUP_TIMEOUT_S = 0.05
+"""Deadline of set-up transactions; an EEPROM write may take several milliseconds."""
+SETUP_TRIES = 3
+
+FrameT = TypeVar("FrameT")
+
+
+class Answer(NamedTuple):
+    """What a node said: who, why not (if it refused), and its data."""
+
+    id: int
+    refusal: str | None
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Dialect(Generic[FrameT]):
+    """How a bus says it.
+
+    Attributes:
+        ping: packet for a node id; answered with as many bytes as ``ping_bytes``.
+        read: packet for id, address and length.
+        write: packet for id, address and data.
+        parse: a frame as an answer; raises WireError if it is none.
+        eeprom_end: lower addresses wear out, and are written only if they differ.
+    """
+
+    ping: Callable[[int], bytes]
+    ping_bytes: int
+    read: Callable[[int, int, int], bytes]
+    write: Callable[[int, int, bytes], bytes]
+    parse: Callable[[FrameT], Answer]
+    eeprom_end: int
+
+
+class Registers(Generic[FrameT]):
+    """The registers of every node of one bus."""
+
+    def __init__(self, line: Line[FrameT], dialect: Dialect[FrameT]) -> None:
+        self._line, self._dialect = line, dialect
+
+    def ping(self, joint: Joint) -> bytes:
+        """What a node answers to a ping. Raises BusError if it does not."""
+        return self._answer(joint, self._dialect.ping(joint.id), self._dialect.ping_bytes)
+
+    def get(self, joint: Joint, register: Register) -> int:
+        """Value of a register. Raises BusError."""
+        packet = self._dialect.read(joint.id, register.address, register.size)
+        return register.unpack(self._answer(joint, packet, register.size))
+
+    def set(self, joint: Joint, register: Register, value: int) -> None:
+        """Make a register hold ``value``. Raises BusError unless it reads back."""
+        if register.address < self._dialect.eeprom_end and self.get(joint, register) == value:
+            return
+        packet = self._dialect.write(joint.id, register.address, register.pack(value))
+        self._answer(joint, packet, 0)
+        if self.get(joint, register) != value:
+            raise BusError(f"{named(joint)}: {register.name} did not take the value {value}")
+
+    def peek(self, joint: Joint, register: Register, timeout_s: float) -> int:
+        """Value of a register, asked once. Raises BusError."""
+        packet = self._dialect.read(joint.id, register.address, register.size)
+        answer = self._once(packet, timeout_s)
+        if answer.id != joint.id or answer.refusal or len(answer.data) != register.size:
+            raise BusError(f"{named(joint)}: no answer to a read of {register.name}")
+        return register.unpack(answer.data)
+
+    def _answer(self, joint: Joint, packet: bytes, size: int) -> bytes:
+        """Data of one node's answer, asking again if it is lost."""
+        for attempt in range(SETUP_TRIES):
+            try:
+                answer = self._once(packet, SETUP_TIMEOUT_S)
+            except BusError as error:
+                if attempt + 1 == SETUP_TRIES:
+                    raise BusError(f"{named(joint)} does not answer ({error})") from error
+                continue
+            if answer.refusal:
+                raise BusError(f"{named(joint)} refused: {answer.refusal}")
+            if answer.id == joint.id and len(answer.data) == size:
+                return answer.data
+        raise BusError(f"{named(joint)}: a different node answers; ids must be unique")
+
+    def _once(self, packet: bytes, timeout_s: float) -> Answer:
+        (frame,) = self._line.ask(packet, 1, timeout_s)
+        try:
+            return self._dialect.parse(frame)
+        except WireError as error:
+            raise BusError(str(error)) from error

@@ -1,0 +1,144 @@
+"""Signed lists and files of an update repository: accepted once, durable, never older again.
+
+python-tuf verifies; this adds what it leaves out: a floor of versions that outlives its cache,
+forcing that cache to the disk, a clock that must be trusted. Source: FLEET.md § 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tuf.api.exceptions import DownloadError, LengthOrHashMismatchError, RepositoryError
+from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Timestamp
+from tuf.ngclient.fetcher import FetcherInterface
+from tuf.ngclient.updater import Updater
+
+from onboard.durable import sync
+from onboard.version_floor import Floor
+from onboard.wall_clock import WallClock
+from protocol.errors import BundleError
+
+
+class UpdateClient:
+    """One repository as a robot sees it. Each :meth:`refresh` is a new look."""
+
+    def __init__(
+        self,
+        root: Path,
+        cache: Path,
+        fetcher: FetcherInterface,
+        clock: WallClock,
+        metadata_url: str = "metadata/",
+        targets_url: str = "targets/",
+    ) -> None:
+        """``root`` is the file with the root of trust; ``cache`` belongs to this class."""
+        self._root = root
+        self._cache = cache
+        self._fetcher = fetcher
+        self._clock = clock
+        self._metadata_url = metadata_url
+        self._targets_url = targets_url
+        self._updater: Updater | None = None
+
+    def refresh(self, floor: Floor) -> Floor:
+        """Look what is published; what is accepted is on the disk when this returns.
+
+        Returns:
+            The raised floor, to be kept before anything fetched is used.
+
+        Raises:
+            BundleError: unreachable, badly signed, expired, older than ``floor``, or the clock is
+                not to be trusted.
+        """
+        now_s = self._clock.now_s(floor.seen_s)
+        with _refusing():
+            self._cache.mkdir(parents=True, exist_ok=True)
+            self._updater = Updater(
+                metadata_dir=str(self._cache),
+                metadata_base_url=self._metadata_url,
+                target_base_url=self._targets_url,
+                fetcher=self._fetcher,
+                bootstrap=self._root.read_bytes(),
+            )
+            self._updater.refresh()
+            found = self._accepted(floor, now_s)
+            if role := floor.fallen(found):
+                raise BundleError(
+                    f"update refused: the {role} list is older than one seen before, "
+                    f"{found.lists.get(role, found.root)}"
+                )
+            for path in (*self._cache.rglob("*"), self._cache):
+                sync(path)
+        return found
+
+    def fetch(self, path: str, max_bytes: int, held: bytes | None = None) -> bytes:
+        """A signed file's verified bytes; ``held`` if that is what was signed.
+
+        Raises:
+            BundleError: not in the signed lists, too large, unreachable or altered.
+        """
+        if self._updater is None:
+            raise BundleError(f"{path} was asked for before any refresh")
+        with _refusing():
+            info = self._updater.get_targetinfo(path)
+            if info is None:
+                raise BundleError(f"update refused: the signed lists have no {path}")
+            if info.length > max_bytes:
+                raise BundleError(
+                    f"update refused: {path} of {info.length} bytes exceeds {max_bytes}"
+                )
+            if held is not None and _is_signed(info, held):
+                return held
+            landing = self._cache / ".landing"
+            self._updater.download_target(info, str(landing))
+            data = landing.read_bytes()
+            landing.unlink()
+        return data
+
+    def signatures(self, role: str) -> dict[str, bytes]:
+        """The lists that prove what ``role`` signed, by file name, without the root of trust.
+
+        Raises:
+            BundleError: the cache cannot be read.
+        """
+        with _refusing():
+            roots = sorted((self._cache / "root_history").glob("*.root.json"))
+            return {
+                path.name: path.read_bytes()
+                for path in (*roots, self._cache / "targets.json", self._cache / f"{role}.json")
+            }
+
+    def _accepted(self, floor: Floor, now_s: int) -> Floor:
+        """What python-tuf has just verified and written."""
+        root = Metadata[Root].from_file(str(self._cache / "root.json")).signed
+        timestamp = Metadata[Timestamp].from_file(str(self._cache / "timestamp.json")).signed
+        snapshot = Metadata[Snapshot].from_file(str(self._cache / "snapshot.json")).signed
+        lists = {name.removesuffix(".json"): meta.version for name, meta in snapshot.meta.items()}
+        lists |= {"timestamp": timestamp.version, "snapshot": snapshot.version}
+        keyids = [*root.roles["timestamp"].keyids, "", *root.roles["snapshot"].keyids]
+        keys = hashlib.sha256(" ".join(keyids).encode()).hexdigest()
+        return Floor(root.version, lists, keys, floor.bundle, max(now_s, floor.seen_s))
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What python-tuf and the disk raise, as our family."""
+    try:
+        yield
+    except DownloadError as error:
+        raise BundleError(f"update not fetched: {error}") from error
+    except RepositoryError as error:
+        raise BundleError(f"update refused: {type(error).__name__}: {error}") from error
+    except OSError as error:
+        raise BundleError(f"update not stored: {error}") from error
+
+
+def _is_signed(info: TargetFile, data: bytes) -> bool:
+    try:
+        info.verify_length_and_hashes(data)
+    except LengthOrHashMismatchError:
+        return False
+    return True
