@@ -10,11 +10,11 @@ REAL_TIME := tests/chaos tests/e2e
 ROBOT_PYTHON ?= python3.10
 ROBOT_VENV ?= .venv-robot
 ROBOT_READY := $(ROBOT_VENV)/.ready
-SERVER_ONLY := $(addprefix --ignore=,tests/unit/server tests/property/server tests/e2e/test_stages.py tests/e2e/test_closed_loop.py)
+SERVER_ONLY := $(addprefix --ignore=,tests/unit/server tests/property/server tests/e2e/test_stages.py tests/e2e/test_closed_loop.py tests/e2e/test_hil.py tests/e2e/test_hil_remote.py)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench-transfer bench-runtime test test-robot check lint type imports coverage-safety mutation clean
+.PHONY: help install demo bench-transfer bench-flagship bench-runtime bench-data chaos hil bench-harness test test-robot test-exports flash provision check lint type imports coverage-safety mutation fuzz conformance clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,10 +39,34 @@ bench-transfer: $(READY)  ## learning methods against each other, resumable; FUL
 	$(BIN)/wombet-offboard bench --out $(OUT) $(if $(FULL),--select.full) $(if $(PAIRS),--select.pairs $(PAIRS)) \
 		$(if $(METHODS),--select.methods $(METHODS)) $(if $(SEEDS),--select.seeds $(SEEDS))
 
+bench-flagship: OUT := runs/bench
+bench-flagship: $(READY)  ## the flagship learns in real time, two minutes a cell; resumable; leave the machine alone; METHODS=, SEEDS= for a part
+	$(BIN)/wombet-offboard bench --out $(OUT) --select.pairs furuta_live --speed-s 0 \
+		$(if $(METHODS),--select.methods $(METHODS)) $(if $(SEEDS),--select.seeds $(SEEDS))
+
 bench-runtime: OUT := runs/bench-runtime
 bench-runtime: $(READY)  ## how well the runtime keeps time; SECONDS= per cell, CELLS="50-loaded …" for a part, SWAPS=
 	PYTHONPATH=tests/benchmarks:tests/support $(BIN)/python -m runtime --out $(OUT) $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(CELLS),--cells $(CELLS)) $(if $(SWAPS),--swaps $(SWAPS))
+
+bench-data: OUT := runs/bench-data
+bench-data: $(READY)  ## how fast records become durable on the server, beside peers; ROUNDS=, SCALE=0.1 for a quick look
+	$(BIN)/python -m pip install --quiet -c requirements/constraints.txt -r requirements/bench.txt
+	PYTHONPATH=tests/benchmarks:tests/support $(BIN)/python -m data --out $(OUT) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(SCALE),--scale $(SCALE))
+
+chaos: OUT := runs/chaos
+chaos: $(READY)  ## kill, cut, fill and damage everything between ring and server, then count; KILLS= (200), STORM= another course
+	PYTHONPATH=tests/support $(BIN)/python -m storm --out $(OUT) $(if $(KILLS),--kills $(KILLS)) $(if $(STORM),--seed $(STORM))
+
+hil: OUT := runs/hil
+hil: $(READY)  ## the real runtime against the simulated robot, with faults; ONLY="name …", QUICK=1 for a few, JOBS=
+	$(BIN)/wombet-sim hil --robot $(ROBOT) --out $(OUT) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) \
+		$(if $(JOBS),--jobs $(JOBS))
+
+bench-harness: OUT := runs/bench-harness
+bench-harness: $(READY)  ## how fast the harness is: lock-step with the onboard code, the plant beside bare MuJoCo
+	PYTHONPATH=tests/benchmarks:tests/support $(BIN)/python -m harness --out $(OUT)
 
 test: $(READY)  ## the whole test suite; what runs in real time has the machine to itself
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests $(addprefix --ignore=,$(REAL_TIME))
@@ -61,6 +85,37 @@ $(ROBOT_READY): requirements/*.txt pyproject.toml
 	$(ROBOT_VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
+READERS_VENV ?= .venv-readers
+READERS := $(READERS_VENV)/.ready
+
+test-exports: $(READERS)  ## exports read back by lerobot's, Minari's and Rerun's own readers, in a venv of their own
+	$(READERS_VENV)/bin/python -m pytest tests/unit/server/test_data_readers.py tests/unit/server/test_data_minari.py \
+		tests/unit/server/test_data_lerobot.py
+
+$(READERS): requirements/*.txt pyproject.toml
+	$(PYTHON) -m venv $(READERS_VENV)
+	$(READERS_VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(READERS_VENV)/bin/python -m pip install --quiet -r requirements/export-readers.txt
+	$(READERS_VENV)/bin/python -m pip install --quiet --no-deps -r requirements/lerobot.txt
+	$(READERS_VENV)/bin/python -m pip install --quiet --no-deps -e .
+	touch $@
+
+FLEET ?= hw_configs/fleet.toml
+KEYS ?= runs/keys
+UNIT_GIVEN = @test -n "$(UNIT)" || { echo "set UNIT= to a unit of $(FLEET)"; exit 1; }
+UNIT_OPTIONS = $(UNIT) --fleet $(FLEET) $(if $(filter command environment,$(origin ROBOT)),--robot $(ROBOT))
+
+flash: OUT := runs/fleet
+flash: $(READY)  ## a Jetson from its box: UNIT=, BSP= Linux_for_Tegra, CONFIRM= its serial; PLAN=1 only says what it would do
+	$(UNIT_GIVEN)
+	$(BIN)/wombet-offboard fleet $(if $(PLAN),plan $(UNIT_OPTIONS),flash $(UNIT_OPTIONS) --keys $(KEYS) --out $(OUT) \
+		$(if $(BSP),--bsp $(BSP)) $(if $(CONFIRM),--confirm $(CONFIRM)) $(if $(ACCEPT_LICENSE),--accept-license))
+
+provision: OUT := runs/fleet
+provision: $(READY)  ## the same on a Jetson that runs already, over ssh: UNIT=
+	$(UNIT_GIVEN)
+	$(BIN)/wombet-offboard fleet provision $(UNIT_OPTIONS) --keys $(KEYS) --out $(OUT)
+
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -71,12 +126,14 @@ type: $(READY)
 imports: $(READY)
 	$(BIN)/lint-imports
 
-SAFETY := protocol/modes.py,protocol/envelope.py,protocol/bundle.py,onboard/safety.py,onboard/modes.py,$\
+SAFETY := protocol/modes.py,protocol/envelope.py,protocol/actuation.py,protocol/bundle.py,onboard/safety.py,onboard/modes.py,$\
 	onboard/hotswap.py,onboard/staging.py,onboard/graph_check.py,onboard/weights_check.py,onboard/desk.py,$\
 	onboard/command.py,onboard/control_socket.py,onboard/estop.py,onboard/estop_latch.py,$\
-	onboard/estop_gpio.py,onboard/estop_input.py,onboard/guard.py,onboard/heartbeat.py
-SAFETY_TESTS := $(addprefix tests/unit/test_,$(addsuffix .py,modes envelope safety bundle_manifest graph_check \
-	weights_check hotswap hotswap_corners staging policy_commands command desk control_socket estop estop_sources guard))
+	onboard/estop_gpio.py,onboard/estop_input.py,onboard/guard.py,onboard/heartbeat.py,$\
+	onboard/lifecycle.py,onboard/orders.py,onboard/patience.py,onboard/senses.py,onboard/helm.py
+SAFETY_TESTS := $(addprefix tests/unit/test_,$(addsuffix .py,modes envelope actuation safety arm5 bundle_manifest graph_check \
+	weights_check hotswap hotswap_corners staging policy_commands command desk control_socket estop estop_sources guard \
+	control control_estop tick_record))
 
 coverage-safety: $(READY)  ## fail unless the unit tests take every branch of the safety code
 	mkdir -p runs
@@ -88,5 +145,20 @@ mutation: $(READY)  ## mutate the safety code, see whether the tests notice; goe
 	$(BIN)/python -m pip install --quiet -c requirements/constraints.txt -r requirements/mutation.txt
 	$(BIN)/python tests/mutation/mutate.py --out runs/mutation
 
+fuzz: OUT := runs/fuzz
+fuzz: $(READY)  ## every decoder of foreign bytes against damaged ones; N= executions each, PIECE= at most so many now, ONLY=
+	$(BIN)/python -m pip install --quiet -r requirements/fuzz.txt || echo "without atheris: drawn blindly"
+	PYTHONPATH=tests/fuzz:tests/support $(BIN)/python tests/fuzz/fuzz_run.py --out $(OUT) $(if $(N),--executions $(N)) \
+		$(if $(PIECE),--piece $(PIECE)) $(if $(ONLY),--only $(ONLY))
+
+conformance: OUT := runs/conformance
+conformance: $(READY)  ## the public TUF conformance suite against the robot's update client; SUITE= a checkout of tuf-conformance
+	@test -d "$(SUITE)/tuf_conformance" || { echo "set SUITE= to a checkout of theupdateframework/tuf-conformance"; exit 1; }
+	@command -v faketime >/dev/null || { echo "install faketime first: apt install faketime"; exit 1; }
+	mkdir -p $(OUT)
+	$(PYTHON) -m venv $(OUT)/venv && $(OUT)/venv/bin/python -m pip install --quiet $(SUITE)
+	WOMBET_PYTHON=$(abspath $(BIN)/python) $(OUT)/venv/bin/python -m pytest -p no:cacheprovider \
+		--rootdir=$(SUITE) --junit-xml=$(OUT)/conformance.xml --entrypoint=$(abspath tests/conformance/client) $(SUITE)/tuf_conformance
+
 clean:  ## remove the virtual environment and all runs
-	rm -rf $(VENV) $(ROBOT_VENV) runs build dist
+	rm -rf $(VENV) $(ROBOT_VENV) $(READERS_VENV) runs build dist

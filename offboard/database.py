@@ -27,6 +27,7 @@ def open_database(path: Path, schema: str) -> Database:
         connection = sqlite3.connect(
             path, timeout=1.0, isolation_level=None, check_same_thread=False
         )
+    connection.text_factory = _text
     try:
         with _guarded(path):
             for pragma in _PRAGMAS:
@@ -80,6 +81,11 @@ class Database:
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
+
+
+def _text(data: bytes) -> str:
+    """Text of a damaged file need not be UTF-8."""
+    return data.decode(errors="replace")
 
 
 @contextmanager

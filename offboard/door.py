@@ -7,13 +7,16 @@ connection. Every option is set before bind. Source: FLEET.md § 2.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
+from offboard.connections import Connections, Limits
 from offboard.gate import DOMAIN, answer
 from offboard.key_table import KeyTable
 from protocol.errors import ConfigError
@@ -22,6 +25,11 @@ from protocol.messages import MAX_BYTES, Refused, ToRobot, encode
 _QUEUED_MESSAGES = 32
 _DRAINED_MESSAGES = 128
 _AUTHENTICATOR = "inproc://zeromq.zap.01"
+_MONITOR = "inproc://wombet.door.connections"
+_OPENED = zmq.EVENT_ACCEPTED
+_CLOSED = zmq.EVENT_CLOSED | zmq.EVENT_DISCONNECTED
+_ENFORCE_S = 0.1
+LIMITS = Limits()
 
 
 class Arrival(NamedTuple):
@@ -46,11 +54,16 @@ class Door:
         secret: bytes,
         table: KeyTable,
         endpoint: str,
+        limits: Limits = LIMITS,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """``context`` may have one Door only: the authenticator's address is the context's."""
         self._context = context
         self._secret = secret
         self._table = table
+        self._connections = Connections(limits, clock_s)
+        self._clock_s = clock_s
+        self._enforced_s = clock_s()
         self._poller = zmq.Poller()
         self.endpoint = endpoint
         self.refusals: Counter[str] = Counter()
@@ -60,8 +73,12 @@ class Door:
         self._table.refresh()
         self._gate = self._context.socket(zmq.ROUTER)
         self._socket = self._context.socket(zmq.ROUTER)
+        self._monitor = self._context.socket(zmq.PAIR)
         try:
             self._gate.bind(_AUTHENTICATOR)
+            self._monitor.setsockopt(zmq.RCVHWM, 0)  # or ZeroMQ's own thread would wait for us
+            self._socket.monitor(_MONITOR, _OPENED | _CLOSED)
+            self._monitor.connect(_MONITOR)
             for option, value in self._options().items():
                 self._socket.setsockopt(option, value)
             self._socket.bind(self.endpoint)
@@ -69,21 +86,28 @@ class Door:
             self.close()
             raise ConfigError(f"cannot listen on {self.endpoint}: {error}") from error
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._poller.register(self._gate, zmq.POLLIN)
-        self._poller.register(self._socket, zmq.POLLIN)
+        for socket in (self._gate, self._monitor, self._socket):
+            self._poller.register(socket, zmq.POLLIN)
 
     def close(self) -> None:
         """Stop listening; what was queued is lost, which our acknowledgements allow for."""
-        self._socket.close(linger=0)
-        self._gate.close(linger=0)
+        self._socket.disable_monitor()
+        for socket in (self._monitor, self._socket, self._gate):
+            socket.close(linger=0)
 
     def arrivals(self, timeout_ms: int) -> list[Arrival]:
         """Messages of enrolled robots, in order; everything else is refused and counted."""
         ready = dict(self._poller.poll(timeout_ms))
         self._table.refresh()
+        if self._monitor in ready:
+            self._watch()
         if self._gate in ready:
             self._authenticate()
-        return [*self._drain()] if self._socket in ready else []
+        arrivals = [*self._drain()] if self._socket in ready else []
+        if self._clock_s() >= self._enforced_s + _ENFORCE_S:
+            self._enforced_s = self._clock_s()
+            self.refusals.update(self._connections.enforce())
+        return arrivals
 
     def send(self, route: bytes, message: ToRobot) -> None:
         """Never waits: an answer that finds no room is made up for by a later one."""
@@ -106,7 +130,18 @@ class Door:
             elif len(frames) != 1:
                 self._refuse(route.bytes, "more than one frame")
             else:
+                self._connections.heard(_descriptor(frames[0]))
                 yield Arrival(route.bytes, robot, frames[0].bytes)
+
+    def _watch(self) -> None:
+        """Note which connections came and went."""
+        with suppress(zmq.Again):
+            while True:
+                event = recv_monitor_message(self._monitor, zmq.DONTWAIT)
+                if event["event"] == _OPENED:
+                    self._connections.opened(event["value"])
+                else:
+                    self._connections.closed(event["value"])
 
     def _authenticate(self) -> None:
         for _ in range(_DRAINED_MESSAGES):
@@ -117,7 +152,8 @@ class Door:
             reply = answer(request, self._table.robot_of)
             if b"200" not in reply:
                 self.refusals["handshake of an unknown key"] += 1
-            self._gate.send_multipart(reply, zmq.DONTWAIT)
+            with suppress(zmq.ZMQError):  # whoever asked is gone; nobody else may suffer for it
+                self._gate.send_multipart(reply, zmq.DONTWAIT)
 
     def _options(self) -> dict[int, int | bytes]:
         return {
@@ -143,3 +179,11 @@ def _key(frame: zmq.Frame) -> str:
         return str(frame.get("User-Id"))
     except zmq.ZMQError:
         return ""
+
+
+def _descriptor(frame: zmq.Frame) -> int:
+    """That of the connection a frame came over; -1 if it has none."""
+    try:
+        return int(frame.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        return -1

@@ -14,6 +14,7 @@ import numpy as np
 
 from offboard.database import Database, open_database
 from offboard.intake import Entry, unpack
+from offboard.store_check import Findings, examine, gap_crc32, is_sound, place_crc32
 from protocol.errors import StoreError
 from protocol.messages import BATCH_MAX_RECORDS, Batch, Gap
 from protocol.robot_spec import RobotSpec
@@ -22,22 +23,26 @@ from protocol.step_record import Rows, decode_rows, dtype_of
 GENERATION_SHIFT = 40
 """A record's ``seq`` is the ring's generation above a counter of this many bits."""
 _PAGE_ENTRIES = 256
+_LAYOUT = 2
+"""Of the tables below; SQLite keeps it as ``user_version``."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS robot_file (digest TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS streams (
-    robot TEXT, epoch TEXT, last INTEGER NOT NULL, PRIMARY KEY (robot, epoch)) WITHOUT ROWID;
+    robot TEXT, epoch TEXT, last INTEGER NOT NULL, crc32 INTEGER NOT NULL,
+    PRIMARY KEY (robot, epoch)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batches (
     id INTEGER PRIMARY KEY AUTOINCREMENT, robot TEXT NOT NULL, epoch TEXT NOT NULL,
     seq INTEGER NOT NULL, first_record INTEGER NOT NULL, records INTEGER NOT NULL,
-    data BLOB NOT NULL, UNIQUE (robot, epoch, seq));
+    data BLOB NOT NULL, crc32 INTEGER, place INTEGER NOT NULL, UNIQUE (robot, epoch, seq));
 CREATE INDEX IF NOT EXISTS batches_in_order ON batches (robot, first_record, id);
 CREATE TABLE IF NOT EXISTS gaps (
     robot TEXT, epoch TEXT, seq INTEGER, first_record INTEGER NOT NULL, records INTEGER NOT NULL,
-    reason TEXT NOT NULL, PRIMARY KEY (robot, epoch, seq)) WITHOUT ROWID;
+    reason TEXT NOT NULL, crc32 INTEGER NOT NULL, place INTEGER NOT NULL,
+    PRIMARY KEY (robot, epoch, seq));
 CREATE TABLE IF NOT EXISTS episodes (
     robot TEXT, generation INTEGER, episode INTEGER, records INTEGER NOT NULL,
-    last_record INTEGER NOT NULL, end INTEGER NOT NULL, path TEXT NOT NULL,
+    last_record INTEGER NOT NULL, end INTEGER NOT NULL, path TEXT NOT NULL, sha256 TEXT,
     PRIMARY KEY (robot, generation, episode)) WITHOUT ROWID;
 """
 
@@ -74,36 +79,79 @@ def open_episode_store(path: Path, spec: RobotSpec) -> EpisodeStore:
     """Open or make the catalogue for robots built to ``spec``.
 
     Raises:
-        StoreError: it cannot be opened, or was made for another robot file.
+        StoreError: it cannot be opened, or was made for another robot file or by an older version.
     """
     database = open_database(path, _SCHEMA)
     made_for = database.value("SELECT digest FROM robot_file")
     if made_for is None:
         with database.transaction():
             database.write("INSERT INTO robot_file VALUES (?)", spec.digest())
-    elif made_for != spec.digest():
+            database.write(f"PRAGMA user_version = {_LAYOUT}")
+    elif made_for != spec.digest() or database.value("PRAGMA user_version") != _LAYOUT:
         database.close()
-        raise StoreError(f"{path} was made for another robot file; use a new run directory")
+        raise StoreError(
+            f"{path} was made for another robot file, or by an older version; "
+            "use a new run directory"
+        )
     return EpisodeStore(database, dtype_of(spec))
 
 
 class EpisodeStore:
-    """Thread-safe: ingest writes in one thread while others read. Methods may raise StoreError."""
+    """Thread-safe: ingest writes in one thread while others read. Methods may raise StoreError.
+
+    Attributes:
+        dtype: row layout of the robots.
+        damaged: batches that :meth:`rows` had to pass over; :meth:`examine` puts them on record.
+    """
 
     def __init__(self, database: Database, dtype: np.dtype[np.void]) -> None:
         self._database = database
         self.dtype = dtype
+        self.damaged = 0
+
+    @property
+    def database(self) -> Database:
+        """The file itself, for those who list and prune it (:mod:`offboard.data.catalogue`)."""
+        return self._database
 
     def close(self) -> None:
         """Release the file."""
         self._database.close()
 
     def last(self, robot: str, epoch: str) -> int:
-        """Highest number committed for a stream, 0 for a new one."""
-        last = self._database.value(
-            "SELECT last FROM streams WHERE robot = ? AND epoch = ?", robot, epoch
-        )
-        return int(last or 0)
+        """Highest number committed for a stream, 0 for a new one.
+
+        Raises:
+            StoreError: the number is damaged; :meth:`examine` restores it.
+        """
+        for last, crc32 in self._database.rows(
+            "SELECT last, crc32 FROM streams WHERE robot = ? AND epoch = ?", robot, epoch
+        ):
+            if crc32 != place_crc32(robot, epoch, last):
+                raise StoreError(f"where the stream of {robot} stands is damaged; verify the store")
+            return int(last)
+        return 0
+
+    def crc32_of(self, robot: str, epoch: str, seq: int) -> int | None:
+        """Checksum of the entry committed as ``seq``, None if there is no such entry (any more)."""
+        for table in ("batches", "gaps"):
+            crc32 = self._database.value(
+                f"SELECT crc32 FROM {table} WHERE robot = ? AND epoch = ? AND seq = ?",  # noqa: S608
+                robot,
+                epoch,
+                seq,
+            )
+            if crc32 is not None:
+                return int(crc32)
+        return None
+
+    def examine(self) -> Findings:
+        """Read everything once; repair what can be, put on record as lost what cannot.
+
+        Raises:
+            StoreError: the file is damaged beyond that; restore it from a backup.
+        """
+        return examine(self._database)
 
     def greet(self, robot: str, epoch: str, first_held: int) -> int:
         """A robot (re)connects and can resend from ``first_held``; returns the last committed.
@@ -141,11 +189,17 @@ class EpisodeStore:
                 self._write(*delivery)
 
     def rows(self, robot: str, after_seq: int = -1) -> Iterator[Rows]:
-        """Records above ``after_seq`` in their own order, each once, a batch at a time."""
+        """Records above ``after_seq`` in their own order, each once, a batch at a time.
+
+        A batch that is not what was written is passed over, and counted in ``damaged``.
+        """
         position = (after_seq - BATCH_MAX_RECORDS, -1)
         while page := self._page(robot, after_seq, position):
-            for number, first_record, records, data in page:
-                position = (first_record, number)
+            position = _beyond(position, page[-1][1], page[-1][0])
+            for _, first_record, records, data, crc32 in page:
+                if not is_sound(first_record, records, data, crc32):
+                    self.damaged += 1
+                    continue
                 rows = self._decoded(data, records)
                 rows = rows[rows["seq"].astype(np.int64) > after_seq]
                 if len(rows):
@@ -182,11 +236,11 @@ class EpisodeStore:
         last = self._database.value("SELECT max(last_record) FROM episodes WHERE robot = ?", robot)
         return -1 if last is None else int(last)
 
-    def catalogue(self, robot: str, rows: Rows, path: str) -> None:
-        """Note that an episode's rows lie in the archive file ``path``."""
+    def catalogue(self, robot: str, rows: Rows, path: str, sha256: str) -> None:
+        """Note that an episode's rows lie in the archive file ``path``, whose digest this is."""
         with self._database.transaction():
             self._database.write(
-                "INSERT OR REPLACE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 robot,
                 int(rows["seq"][0]) >> GENERATION_SHIFT,
                 int(rows["episode"][0]),
@@ -194,6 +248,7 @@ class EpisodeStore:
                 int(rows["seq"][-1]),
                 int(rows["end"][-1]),
                 path,
+                sha256,
             )
 
     def _write(self, robot: str, epoch: str, entries: Sequence[Entry]) -> None:
@@ -201,26 +256,38 @@ class EpisodeStore:
             numbers = (robot, epoch, entry.seq, entry.first_record, entry.count)
             if isinstance(entry, Batch):
                 self._database.write(
-                    "INSERT INTO batches (robot, epoch, seq, first_record, records, data) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO batches "
+                    "(robot, epoch, seq, first_record, records, data, crc32, place) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     *numbers,
                     entry.data,
+                    entry.crc32,
+                    place_crc32(robot, epoch, entry.seq),
                 )
             else:
                 self._database.write(
-                    "INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)", *numbers, entry.reason
+                    "INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    *numbers,
+                    entry.reason,
+                    gap_crc32(entry),
+                    place_crc32(robot, epoch, entry.seq),
                 )
         if entries:
+            last = entries[-1].seq
             self._database.write(
-                "INSERT OR REPLACE INTO streams VALUES (?, ?, ?)", robot, epoch, entries[-1].seq
+                "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?)",
+                robot,
+                epoch,
+                last,
+                place_crc32(robot, epoch, last),
             )
 
     def _page(
         self, robot: str, after_seq: int, position: tuple[int, int]
-    ) -> list[tuple[int, int, int, bytes]]:
+    ) -> list[tuple[int, int, int, bytes, int | None]]:
         """The next batches in record order that hold something above ``after_seq``."""
         return self._database.rows(
-            "SELECT id, first_record, records, data FROM batches WHERE robot = ? "
+            "SELECT id, first_record, records, data, crc32 FROM batches WHERE robot = ? "
             "AND first_record + records - 1 > ? AND (first_record, id) > (?, ?) "
             "ORDER BY first_record, id LIMIT ?",
             robot,
@@ -231,6 +298,13 @@ class EpisodeStore:
 
     def _decoded(self, data: bytes, records: int) -> Rows:
         return decode_rows(unpack(data, records * self.dtype.itemsize), self.dtype, records)
+
+
+def _beyond(position: tuple[int, int], first_record: object, number: int) -> tuple[int, int]:
+    """The next position; a damaged index may lead in circles. Raises StoreError."""
+    if not isinstance(first_record, int) or (first_record, number) <= position:
+        raise StoreError("batches are out of order: the catalogue is damaged; verify it")
+    return first_record, number
 
 
 def account_of(spans: Sequence[tuple[int, int]]) -> Account:

@@ -107,3 +107,8 @@ class Ingest:
     def duplicates(self) -> int:
         """Entries that came again since the start and were acknowledged again."""
         return self._reception.duplicates
+
+    @property
+    def clock_steps_back(self) -> int:
+        """How often a robot's clock ran backwards since the start."""
+        return self._reception.clocks.steps_back

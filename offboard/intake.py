@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import zstandard
 
+from offboard.plausibility import check_plausible
 from protocol.errors import WireError
 from protocol.messages import Batch, Gap, batch_crc32
 from protocol.step_record import Rows, decode_rows
@@ -71,6 +72,7 @@ def decode_batch(batch: Batch, dtype: np.dtype[np.void]) -> Rows:
     rows = decode_rows(unpack(batch.data, batch.count * dtype.itemsize), dtype, batch.count)
     if int(rows["seq"][0]) != batch.first_record:
         raise WireError(f"batch {batch.seq} does not begin with record {batch.first_record}")
+    check_plausible(rows)
     return rows
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +14,23 @@ from msgspec import Meta, Struct
 from offboard.durable_file import write_durably
 from protocol.errors import ConfigError
 
-ROBOT_NAME = r"^[a-z][a-z0-9_-]{0,31}$"
+ROBOT_NAME = r"^[a-z][a-z0-9_-]{0,31}\Z"
 
 
 class RobotKey(Struct, frozen=True, forbid_unknown_fields=True):
-    """One enrolled key (z85); an inactive one was revoked and is kept for the record."""
+    """One enrolled key (z85); an inactive one was revoked and is kept for the record.
 
-    public: Annotated[str, Meta(pattern=r"^[!-~]{40}$")]
+    One that was replaced is good until ``until_s``, in Unix time.
+    """
+
+    public: Annotated[str, Meta(pattern=r"^[!-~]{40}\Z")]
     robot: Annotated[str, Meta(pattern=ROBOT_NAME)]
     active: bool = True
+    until_s: float | None = None
+
+    def good(self, now_s: float) -> bool:
+        """Does it let its holder in?"""
+        return self.active and (self.until_s is None or now_s < self.until_s)
 
 
 _decoder = msgspec.json.Decoder(list[RobotKey])
@@ -34,7 +44,7 @@ def read_key_table(path: Path) -> list[RobotKey]:
     """
     try:
         return _decoder.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"key table {path} cannot be read: {error}") from error
 
 
@@ -55,10 +65,12 @@ class KeyTable:
     If the file becomes unreadable the last good table stays in force and ``failures`` counts.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock_s: Callable[[], float] = time.time) -> None:
+        """``clock_s`` is Unix time."""
         self._path = path
+        self._clock_s = clock_s
         self._stamp: tuple[int, int, int] | None = None
-        self._robots: dict[str, str] = {}
+        self._keys: dict[str, RobotKey] = {}
         self.failures = 0
 
     def refresh(self) -> None:
@@ -72,9 +84,10 @@ class KeyTable:
         except (OSError, ConfigError):
             self.failures += 1
             return
-        self._robots = {key.public: key.robot for key in keys if key.active}
+        self._keys = {key.public: key for key in keys if key.active}
         self._stamp = stamp
 
     def robot_of(self, public: str) -> str | None:
-        """The robot a z85 public key belongs to, if it is enrolled and not revoked."""
-        return self._robots.get(public)
+        """The robot a z85 public key belongs to, if that key still lets anybody in."""
+        key = self._keys.get(public)
+        return key.robot if key is not None and key.good(self._clock_s()) else None

@@ -1,25 +1,26 @@
-"""Making and keeping keys: the server's CURVE pair, four TUF roles, an identity for each robot.
+"""Making and keeping keys: the server's CURVE pair, its TUF roles, an identity for each robot.
 
 ::
 
-    DIRECTORY/                          STATE/ of a robot
-      server.public  server.secret        keys/robot.public  robot.secret  server.public
-      tuf/{root,targets,snapshot,          tuf/root.json
-           timestamp}.pem
-      root.json      robots.json
+    DIRECTORY/                            STATE/ of a robot
+      server.public  server.secret          keys/robot.public  robot.secret  server.public
+      tuf/{snapshot,timestamp,weights}.pem  tuf/root.json
+      tuf/1.root.json … targets.json
+      robots.json
+      offline/{root-1,root-2,root-3,targets}.pem     to be carried away
 
 Secrets are 0600 in directories of 0700, and are never printed. Nothing that exists is overwritten.
 """
 
 from __future__ import annotations
 
-import stat
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import zmq
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from securesystemslib.signer import CryptoSigner
+from msgspec.structs import replace
 
 from offboard.durable_file import create_durably, sync_directory
 from offboard.key_table import (
@@ -28,10 +29,24 @@ from offboard.key_table import (
     read_key_table,
     write_key_table,
 )
-from offboard.publish import ROLES, Signers, make_root, utc_now
+from offboard.role_keys import load_role_key, make_role_key, read_key, read_secret
+from offboard.roles import (
+    OFFLINE,
+    ONLINE,
+    ROOT_HOLDERS,
+    Trust,
+    first_root,
+    first_targets,
+    sign,
+    utc_now,
+)
+from protocol.bundle import WEIGHTS_ROLE
 from protocol.errors import ConfigError, StoreError
 
 TABLE_FILE = "robots.json"
+OFFLINE_DIRECTORY = "offline"
+ROLES_DIRECTORY = "tuf"
+TARGETS_FILE = "targets.json"
 
 
 @dataclass(frozen=True)
@@ -40,44 +55,57 @@ class ServerKeys:
 
     curve_public: bytes
     curve_secret: bytes = field(repr=False)
-    signers: Signers = field(repr=False)
-    root: bytes = field(repr=False)
+    trust: Trust
+
+    @property
+    def root(self) -> bytes:
+        """The newest root of trust, which new robots get."""
+        return self.trust.roots[-1]
 
 
 def init_server(directory: Path) -> ServerKeys:
-    """Make every key of a server in a new directory.
+    """Make every key of a server in a new directory, the offline ones in ``offline/``.
 
     Raises:
         ConfigError: the directory exists and is not empty.
         StoreError: it cannot be written.
     """
     _make_private(directory, "make the server's keys")
-    _make_private(directory / "tuf", "make the role keys")
+    roles, offline = directory / ROLES_DIRECTORY, directory / OFFLINE_DIRECTORY
+    _make_private(roles, "make the role keys")
+    _make_private(offline, "make the offline keys")
     public, secret = zmq.curve_keypair()
-    signers = {role: CryptoSigner.generate_ed25519() for role in ROLES}
-    for role, signer in signers.items():
-        create_durably(directory / "tuf" / f"{role}.pem", signer.private_bytes)
-    root = make_root(signers, utc_now())
     create_durably(directory / "server.public", public)
     create_durably(directory / "server.secret", secret)
-    create_durably(directory / "root.json", root)
+    signers = {name: make_role_key(offline / f"{name}.pem") for name in OFFLINE}
+    signers |= {name: make_role_key(roles / f"{name}.pem") for name in ONLINE}
+    keys, now = {name: signer.public_key for name, signer in signers.items()}, utc_now()
+    root = sign(first_root(keys, now), [signers[holder] for holder in ROOT_HOLDERS])
+    targets = sign(first_targets(keys[WEIGHTS_ROLE], now), [signers["targets"]])
+    create_durably(roles / "1.root.json", root)
+    create_durably(roles / TARGETS_FILE, targets)
     write_key_table(directory / TABLE_FILE, [])
-    return ServerKeys(public, secret, signers, root)
+    return load_server_keys(directory)
 
 
 def load_server_keys(directory: Path) -> ServerKeys:
-    """The keys made by :func:`init_server`.
+    """The keys made by :func:`init_server`; those in ``offline/`` are not asked for.
 
     Raises:
         ConfigError: a file is missing, malformed, or readable by others.
     """
-    signers = {role: _signer(directory / "tuf" / f"{role}.pem") for role in ROLES}
     return ServerKeys(
-        _read(directory / "server.public"),
-        _read_secret(directory / "server.secret"),
-        signers,
-        _read(directory / "root.json"),
+        read_key(directory / "server.public"),
+        read_secret(directory / "server.secret"),
+        load_trust(directory),
     )
+
+
+def load_trust(directory: Path) -> Trust:
+    """The part of it that signs bundles. Raises as above."""
+    roles = directory / ROLES_DIRECTORY
+    signers = {role: load_role_key(roles / f"{role}.pem") for role in ONLINE}
+    return Trust(signers, tuple(_roots(roles)), read_key(roles / TARGETS_FILE))
 
 
 def enrol_robot(directory: Path, robot: str, state: Path) -> RobotKey:
@@ -99,13 +127,37 @@ def enrol_robot(directory: Path, robot: str, state: Path) -> RobotKey:
     _make_private(state / "keys", f"enrol {robot}")
     _shut(state, f"enrol {robot}")  # the robot's spool will lie here
     _make_private(state / "tuf", f"enrol {robot}")
-    public, secret = zmq.curve_keypair()
-    create_durably(state / "keys" / "robot.public", public)
-    create_durably(state / "keys" / "robot.secret", secret)
-    create_durably(state / "keys" / "server.public", _read(directory / "server.public"))
-    create_durably(state / "tuf" / "root.json", _read(directory / "root.json"))
-    key = RobotKey(public.decode(), robot)
+    create_durably(state / "tuf" / "root.json", load_server_keys(directory).root)
+    key = _make_identity(directory, robot, state)
     write_key_table(directory / TABLE_FILE, [*table, key])
+    return key
+
+
+def rotate_robot(directory: Path, robot: str, carrier: Path, until_s: float) -> RobotKey:
+    """Give a robot another identity; the one it has ends at ``until_s``.
+
+    A key that may be in wrong hands is revoked instead, and the robot enrolled anew.
+
+    Args:
+        directory: the server's keys.
+        robot: its name.
+        carrier: gets ``keys/``, which replace those in the robot's state directory.
+        until_s: Unix time by which the new keys have been carried to the robot.
+
+    Raises:
+        ConfigError: the robot has no active key, or ``carrier`` holds an identity already.
+        StoreError: a file cannot be written.
+    """
+    table = _with_active_key(directory, robot)
+    _make_private(carrier / "keys", f"change the key of {robot}")
+    ending = [
+        replace(key, until_s=until_s)
+        if key.robot == robot and key.active and key.until_s is None
+        else key
+        for key in table
+    ]
+    key = _make_identity(directory, robot, carrier)
+    write_key_table(directory / TABLE_FILE, [*ending, key])
     return key
 
 
@@ -116,10 +168,8 @@ def revoke_robot(directory: Path, robot: str) -> None:
         ConfigError: it has no active key.
         StoreError: the table cannot be written.
     """
-    table = read_key_table(directory / TABLE_FILE)
-    if not any(key.robot == robot and key.active for key in table):
-        raise ConfigError(f"{robot} has no active key; see the list")
-    revoked = [RobotKey(key.public, key.robot, key.active and key.robot != robot) for key in table]
+    table = _with_active_key(directory, robot)
+    revoked = [replace(key, active=key.active and key.robot != robot) for key in table]
     write_key_table(directory / TABLE_FILE, revoked)
 
 
@@ -151,25 +201,31 @@ def _shut(directory: Path, purpose: str) -> None:
         raise StoreError(f"cannot {purpose} in {directory}: {error.strerror}") from error
 
 
-def _signer(path: Path) -> CryptoSigner:
-    try:
-        return CryptoSigner(load_pem_private_key(_read_secret(path), None))
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path} is not a private key") from error
+def _with_active_key(directory: Path, robot: str) -> list[RobotKey]:
+    """The table, which holds an active key of ``robot``. Raises ConfigError if it does not."""
+    table = read_key_table(directory / TABLE_FILE)
+    if not any(key.robot == robot and key.active for key in table):
+        raise ConfigError(f"{robot} has no active key; see the list")
+    return table
 
 
-def _read_secret(path: Path) -> bytes:
-    data = _read(path)
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(f"{path} has mode {mode:o}; others may have read it: make new keys")
-    return data
+def _make_identity(directory: Path, robot: str, state: Path) -> RobotKey:
+    """A pair in ``state``/keys, beside the server's public key."""
+    public, secret = zmq.curve_keypair()
+    server = read_key(directory / "server.public")
+    for name, data in (
+        ("robot.public", public),
+        ("robot.secret", secret),
+        ("server.public", server),
+    ):
+        create_durably(state / "keys" / name, data)
+    return RobotKey(public.decode(), robot)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read ({error.strerror}); run wombet-offboard keys"
-        ) from error
+def _roots(roles: Path) -> Iterator[bytes]:
+    """Every root so far, oldest first. Raises ConfigError if there is none."""
+    yield read_key(roles / "1.root.json")
+    for version in itertools.count(2):
+        if not (path := roles / f"{version}.root.json").exists():
+            return
+        yield read_key(path)

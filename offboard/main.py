@@ -15,13 +15,14 @@ import tyro
 from rich.console import Console
 
 from offboard.demo.run import DemoConfig, run_demo
-from offboard.keys import enrol_robot, init_server, list_robots, revoke_robot
+from offboard.stages import data, fleet, keys
 from offboard.stages.bench import BenchConfig, run_bench
 from offboard.stages.expert import ExpertConfig, run_expert
 from offboard.stages.generate import OfflineConfig, run_generate
 from offboard.stages.serve import run_serve
 from offboard.stages.serve_wiring import ServeConfig
 from offboard.stages.source import SourceConfig, run_source
+from offboard.stages.source_from_data import DataSourceConfig, run_source_from_data
 from offboard.stop_list import release_robot, stop_robot
 from protocol.errors import WombetError
 
@@ -32,6 +33,11 @@ _flat = tyro.conf.arg(name="")
 def source(config: Annotated[SourceConfig, _flat], out: Path) -> None:
     """Learn the source task and its world-model ensemble."""
     _show("source", run_source(config, out))
+
+
+def source_from_data(config: Annotated[DataSourceConfig, _flat], out: Path) -> None:
+    """Learn the source's world model and policy from imported logs, without a simulator."""
+    _show("source", run_source_from_data(config, out))
 
 
 def generate(config: Annotated[OfflineConfig, _flat], out: Path) -> None:
@@ -81,43 +87,25 @@ def release(directory: Path, unit: str) -> None:
     console.print(f"{unit} is no longer stopped by the server; clear it at the robot")
 
 
-def keys_init(directory: Path) -> None:
-    """Make the server's keys in a new DIRECTORY: CURVE pair, TUF roles, empty key table."""
-    init_server(directory)
-    console.print(f"keys made in {directory}; keep *.secret and tuf/ to yourself")
-
-
-def keys_enrol(directory: Path, unit: str, state: Path) -> None:
-    """Let robot UNIT in and write its identity to STATE, to be carried to the robot."""
-    enrol_robot(directory, unit, state)
-    console.print(f"{unit} enrolled; carry {state} to it")
-
-
-def keys_revoke(directory: Path, unit: str) -> None:
-    """Shut robot UNIT out, on open connections too."""
-    revoke_robot(directory, unit)
-    console.print(f"{unit} revoked")
-
-
-def keys_list(directory: Path) -> None:
-    """Every key ever enrolled."""
-    for key in list_robots(directory):
-        console.print(f"{key.robot}  {'active' if key.active else 'revoked'}  {key.public}")
-
-
 def main() -> None:
     """Entry point; exit 2 for errors a user can mend."""
     torch.set_num_threads(1)
-    app, keys = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
+    app = tyro.extras.SubcommandApp()
     stages: list[Callable[..., None]] = [
-        *(source, generate, expert, serve, demo, bench, estop, release),
+        *(source, source_from_data, generate, expert, serve, demo, bench, estop, release),
     ]
     for stage in stages:
         app.command(stage)
-    ceremonies: list[Callable[..., None]] = [keys_init, keys_enrol, keys_revoke, keys_list]
-    for ceremony in ceremonies:
-        keys.command(name=ceremony.__name__.removeprefix("keys_"))(ceremony)
-    app.command(keys, name="keys", help="Make and revoke keys.")
+    groups = (
+        ("keys", keys.COMMANDS, "Make, replace and revoke keys."),
+        ("data", data.COMMANDS, "Recorded data: list, check, exchange and prune it."),
+        ("fleet", fleet.COMMANDS, "Units: flash and provision them."),
+    )
+    for name, commands, purpose in groups:
+        group = tyro.extras.SubcommandApp()
+        for command_name, command in commands.items():
+            group.command(name=command_name)(command)
+        app.command(group, name=name, help=purpose)
     try:
         app.cli(prog="wombet-offboard", description=__doc__)
     except WombetError as error:

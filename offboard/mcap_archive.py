@@ -6,6 +6,7 @@ as measured. A file appears under its name only when it is whole. Source: FLEET.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Iterable, Iterator
@@ -26,7 +27,8 @@ from protocol.robot_spec import RobotSpec
 from protocol.step_record import End, Rows
 
 TOPIC = "/step"
-_UNITS = {"position": "rad", "velocity": "rad/s", "cos": "1", "sin": "1", "applied": "1"}
+_UNITS = {"position": "rad", "velocity": "rad/s", "goal": "rad"}
+_UNITS |= dict.fromkeys(("cos", "sin", "applied"), "1")
 
 
 def archive_episodes(
@@ -47,10 +49,11 @@ def archive_episodes(
         path = folder / f"g{generation:03d}-e{int(rows['episode'][0]):06d}.mcap"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, rows, spec, robot)
+            write_rows(path, rows, spec, robot)
         except OSError as error:
             raise StoreError(f"{path} cannot be written: {error}") from error
-        store.catalogue(robot, rows, str(path.relative_to(directory)))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        store.catalogue(robot, rows, str(path.relative_to(directory)), digest)
         written.append(path)
     return written
 
@@ -104,7 +107,8 @@ def step_schema(spec: RobotSpec) -> bytes:
     return msgspec.json.encode({"title": "step", "type": "object", "properties": properties})
 
 
-def _write_whole(path: Path, rows: Rows, spec: RobotSpec, robot: str) -> None:
+def write_rows(path: Path, rows: Rows, spec: RobotSpec, robot: str) -> None:
+    """Write ``rows`` to ``path``, whole or not at all. Raises OSError."""
     partial = path.with_suffix(".part")
     with partial.open("wb") as file:
         _write(file, rows, spec, robot)

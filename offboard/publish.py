@@ -1,24 +1,19 @@
-"""The signed repository robots update from: the smallest that TUF allows.
+"""The signed repository robots update from: policy bundles, listed by the ``weights`` role.
 
-Four roles with a key each, consistent snapshots. A publication appears at once when the new
-``timestamp.json`` is renamed into place; before that robots see the old one, whole.
+Consistent snapshots. A publication appears at once when the new ``timestamp.json`` is renamed into
+place; before that robots see the old one, whole. The offline roles are passed on as they are.
 Source: FLEET.md § 1; built on ``tuf.api.metadata``, the stable interface.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TypeVar
 
-from securesystemslib.signer import Signer
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (
     Metadata,
     MetaFile,
-    Root,
     Snapshot,
     TargetFile,
     Targets,
@@ -26,60 +21,51 @@ from tuf.api.metadata import (
 )
 
 from offboard.durable_file import sync_directory, write_durably
-from protocol.bundle import MANIFEST_PATH, Manifest, encode_manifest
-from protocol.errors import BundleError, StoreError
+from offboard.roles import (
+    LIFETIMES,
+    Clock,
+    SignedT,
+    Trust,
+    delegated_keys,
+    read_roots,
+    read_targets,
+    sign,
+    utc_now,
+    verify,
+)
+from protocol.bundle import MANIFEST_PATH, WEIGHTS_ROLE, Manifest, encode_manifest
+from protocol.errors import BundleError, ConfigError, StoreError
 
-ROLES = ("root", "targets", "snapshot", "timestamp")
 KEPT_WEIGHTS = 5
 KEPT_METADATA = 10
-LIFETIMES = {
-    "root": timedelta(days=3650),
-    "targets": timedelta(days=365),
-    "snapshot": timedelta(days=365),
-    "timestamp": timedelta(days=7),
-}
-
-Signers = Mapping[str, Signer]
-Clock = Callable[[], datetime]
-SignedT = TypeVar("SignedT", Root, Targets, Snapshot, Timestamp)
 
 
-def utc_now() -> datetime:
-    """Now, in whole seconds, as TUF writes it."""
-    return datetime.now(timezone.utc).replace(microsecond=0)
-
-
-def make_root(signers: Signers, now: datetime) -> bytes:
-    """The signed root of trust that robots get at enrolment: one key for each role."""
-    root = Root(expires=now + LIFETIMES["root"], consistent_snapshot=True)
-    for role in ROLES:
-        root.add_key(signers[role].public_key, role)
-    return _signed(root, signers["root"])
-
-
-def open_repository(
-    directory: Path, signers: Signers, root: bytes, clock: Clock = utc_now
-) -> Repository:
+def open_repository(directory: Path, trust: Trust, clock: Clock = utc_now) -> Repository:
     """The repository in ``directory``, made there if it is empty.
+
+    Roots and targets that the ceremony has replaced since are taken up, and so are new keys.
 
     Args:
         directory: gets ``metadata/`` and ``targets/``; what ingest serves.
-        signers: one for each of ``ROLES`` but root.
-        root: from :func:`make_root`.
+        trust: from :func:`offboard.keys.load_server_keys`.
         clock: time in UTC.
 
     Raises:
+        ConfigError: roots, targets and keys do not belong together.
         StoreError: it cannot be read or written, or belongs to another root.
     """
     metadata = directory / "metadata"
     metadata.mkdir(parents=True, exist_ok=True)
     (directory / "targets" / "policy").mkdir(parents=True, exist_ok=True)
-    first = metadata / "1.root.json"
-    if not first.exists():
-        write_durably(first, root)
-    elif first.read_bytes() != root:
-        raise StoreError(f"{first} is not the root of these keys; use a new repository directory")
-    repository = Repository(directory, signers, clock)
+    for version, root in enumerate(trust.roots, start=1):
+        path = metadata / f"{version}.root.json"
+        if not path.exists():
+            write_durably(path, root)
+        elif path.read_bytes() != root:
+            raise StoreError(
+                f"{path} is not the root of these keys; use a new repository directory"
+            )
+    repository = Repository(directory, trust, clock)
     repository.load()
     return repository
 
@@ -91,22 +77,31 @@ class Repository:
         latest_version: newest published bundle, 0 if none.
     """
 
-    def __init__(self, directory: Path, signers: Signers, clock: Clock) -> None:
+    def __init__(self, directory: Path, trust: Trust, clock: Clock) -> None:
+        """Raises ConfigError if roots, targets and keys do not belong together."""
         self.directory = directory
         self._metadata = directory / "metadata"
-        self._signers = signers
+        self._trust = trust
+        self._root = read_roots(trust.roots)
+        self._targets = read_targets(self._root, trust.targets)
+        self._check_keys()
         self._clock = clock
         self._timestamp = Timestamp()
         self._snapshot = Snapshot()
-        self._targets = Targets()
+        self._weights = Targets()
         self.latest_version = 0
 
     def load(self) -> None:
         """Read the current state; publish an empty list if there is none.
 
+        What keys signed that are no longer in force is signed again.
+
         Raises:
             StoreError: what is there is damaged.
         """
+        targets = self._metadata / f"{self._targets.version}.targets.json"
+        if not targets.exists():
+            write_durably(targets, self._trust.targets)
         if not (self._metadata / "timestamp.json").exists():
             self._commit()
             return
@@ -114,11 +109,14 @@ class Repository:
             self._timestamp = self._read(Timestamp, "timestamp.json")
             version = self._timestamp.snapshot_meta.version
             self._snapshot = self._read(Snapshot, f"{version}.snapshot.json")
-            version = self._snapshot.meta["targets.json"].version
-            self._targets = self._read(Targets, f"{version}.targets.json")
+            version = self._snapshot.meta[f"{WEIGHTS_ROLE}.json"].version
+            self._weights = self._read(Targets, f"{version}.{WEIGHTS_ROLE}.json")
         except (OSError, RepositoryError, KeyError) as error:
             raise StoreError(f"repository {self.directory} is damaged: {error}") from error
-        self.latest_version = max(map(_bundle_version, self._targets.targets.values()), default=0)
+        self.latest_version = max(map(_bundle_version, self._weights.targets.values()), default=0)
+        if not self._in_force():
+            self._advance()
+            self._commit()
 
     def publish(self, manifest: Manifest, graph: bytes, weights: bytes) -> int:
         """Make a bundle the newest one, durably.
@@ -169,6 +167,30 @@ class Repository:
         self._commit()
         return True
 
+    def _check_keys(self) -> None:
+        """The signers must be those that root and targets name."""
+        named = {name: self._root.roles[name].keyids for name in ("snapshot", "timestamp")}
+        named[WEIGHTS_ROLE] = delegated_keys(self._targets)
+        for role, keyids in named.items():
+            if self._trust.signers[role].public_key.keyid not in keyids:
+                raise ConfigError(
+                    f"the {role} key here is not the one in force; "
+                    f"finish its change: wombet-offboard keys rotate-role {role}"
+                )
+
+    def _in_force(self) -> bool:
+        """Are the lists on disk signed by the present keys, and do they name these targets?"""
+        weights, snapshot = self._weights.version, self._snapshot.version
+        try:
+            verify(self._root, "timestamp", (self._metadata / "timestamp.json").read_bytes())
+            path = self._metadata / f"{snapshot}.snapshot.json"
+            verify(self._root, "snapshot", path.read_bytes())
+            path = self._metadata / f"{weights}.{WEIGHTS_ROLE}.json"
+            verify(self._targets, WEIGHTS_ROLE, path.read_bytes())
+        except RepositoryError:
+            return False
+        return self._snapshot.meta["targets.json"].version == self._targets.version
+
     def _add(self, path: str, data: bytes, version: int) -> None:
         """Write a target under the name that carries its hash, and list it."""
         target = TargetFile.from_data(path, data, ["sha256"])
@@ -176,37 +198,42 @@ class Repository:
         location = self.directory / "targets" / target.get_prefixed_paths()[0]
         if not location.exists():
             write_durably(location, data)
-        self._targets.targets[path] = target
+        self._weights.targets[path] = target
 
     def _drop_old_weights(self) -> None:
-        listed = self._targets.targets
+        listed = self._weights.targets
         weights = [path for path in listed if path.startswith("policy/weights-")]
         weights.sort(key=lambda path: _bundle_version(listed[path]))
         for path in weights[:-KEPT_WEIGHTS]:
             del listed[path]
 
     def _advance(self) -> None:
-        for signed in (self._targets, self._snapshot, self._timestamp):
+        for signed in (self._weights, self._snapshot, self._timestamp):
             signed.version += 1
 
     def _commit(self) -> None:
         """Sign all three lists; the timestamp's rename is the publication."""
-        for signed in (self._targets, self._snapshot, self._timestamp):
-            signed.expires = self._clock() + LIFETIMES[signed.type]
-        self._snapshot.meta["targets.json"] = MetaFile(version=self._targets.version)
+        now = self._clock()
+        self._weights.expires = now + LIFETIMES[WEIGHTS_ROLE]
+        self._snapshot.expires = now + LIFETIMES["snapshot"]
+        self._timestamp.expires = now + LIFETIMES["timestamp"]
+        self._snapshot.meta = {
+            "targets.json": MetaFile(version=self._targets.version),
+            f"{WEIGHTS_ROLE}.json": MetaFile(version=self._weights.version),
+        }
         self._timestamp.snapshot_meta = MetaFile(version=self._snapshot.version)
-        self._write(f"{self._targets.version}.targets.json", self._targets)
-        self._write(f"{self._snapshot.version}.snapshot.json", self._snapshot)
-        self._write("timestamp.json", self._timestamp)
+        self._write(f"{self._weights.version}.{WEIGHTS_ROLE}.json", WEIGHTS_ROLE, self._weights)
+        self._write(f"{self._snapshot.version}.snapshot.json", "snapshot", self._snapshot)
+        self._write("timestamp.json", "timestamp", self._timestamp)
 
-    def _write(self, name: str, signed: SignedT) -> None:
-        write_durably(self._metadata / name, _signed(signed, self._signers[signed.type]))
+    def _write(self, name: str, role: str, signed: SignedT) -> None:
+        write_durably(self._metadata / name, sign(signed, [self._trust.signers[role]]))
 
     def _prune(self) -> None:
         """Remove files no robot can be asking for any more."""
         listed = {
             prefixed
-            for target in self._targets.targets.values()
+            for target in self._weights.targets.values()
             for prefixed in target.get_prefixed_paths()
         }
         policy = self.directory / "targets" / "policy"
@@ -214,7 +241,7 @@ class Repository:
             if f"policy/{path.name}" not in listed:
                 path.unlink()
         for role, current in (
-            ("targets", self._targets.version),
+            (WEIGHTS_ROLE, self._weights.version),
             ("snapshot", self._snapshot.version),
         ):
             for path in self._metadata.glob(f"*.{role}.json"):
@@ -228,12 +255,6 @@ class Repository:
         if not isinstance(signed, kind):
             raise RepositoryError(f"{name} is not a {kind.__name__}")
         return signed
-
-
-def _signed(signed: SignedT, signer: Signer) -> bytes:
-    metadata = Metadata(signed)
-    metadata.sign(signer)
-    return metadata.to_bytes()
 
 
 def _bundle_version(target: TargetFile) -> int:

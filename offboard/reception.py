@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import UNSET
+
+from offboard.clocks import Clocks
 from offboard.door import Arrival
 from offboard.episode_store import Delivery, EpisodeStore
 from offboard.intake import Entry, Intake, admit
@@ -71,6 +74,7 @@ class Reception:
         refusals: messages refused, by reason.
         records: records committed since the start.
         duplicates: entries that came again and were acknowledged again.
+        clocks: whether the robots' clocks ever ran backwards.
     """
 
     def __init__(
@@ -91,6 +95,7 @@ class Reception:
         self.refusals: Counter[str] = Counter()
         self.records = 0
         self.duplicates = 0
+        self.clocks = Clocks()
 
     def take(self, arrivals: list[Arrival]) -> Outcome:
         """Answer everything; data of all robots is committed in one transaction.
@@ -151,8 +156,15 @@ class Reception:
             self._refuse(outcome, arrival.route, "another robot file", detail)
             return
         last = self._store.greet(arrival.robot, hello.epoch, hello.first_held)
+        crc32 = self._store.crc32_of(arrival.robot, hello.epoch, last)
         self._epochs[arrival.robot] = hello.epoch
-        self._acknowledge(outcome, arrival.route, hello.epoch, last)
+        ack = Ack(
+            epoch=hello.epoch,
+            last=last,
+            policy_version=self.policy_version,
+            crc32=UNSET if crc32 is None else crc32,
+        )
+        outcome.replies.append(Reply(arrival.route, ack))
 
     def _commit(
         self, data: dict[_Stream, list[Entry]], routes: dict[_Stream, bytes], outcome: Outcome
@@ -176,7 +188,9 @@ class Reception:
     def _conclude(self, stream: _Stream, intake: Intake, route: bytes, outcome: Outcome) -> None:
         self.records += sum(len(rows) for rows in intake.rows)
         self.duplicates += intake.duplicates
-        outcome.committed.extend(Committed(stream.robot, rows) for rows in intake.rows)
+        for rows in intake.rows:
+            self.clocks.saw(stream.robot, rows)
+            outcome.committed.append(Committed(stream.robot, rows))
         if intake.refused is not None:
             seq, fault = intake.refused
             self._refuse(outcome, route, "content", fault, stream.epoch, seq)

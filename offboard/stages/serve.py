@@ -19,6 +19,8 @@ from typing import Any
 
 from rich.console import Console
 
+from offboard.data.catalogue import ARCHIVE
+from offboard.data.retention import Freed
 from offboard.ingest import Ingest
 from offboard.keys import load_server_keys
 from offboard.mcap_archive import archive_episodes
@@ -31,7 +33,7 @@ from offboard.task_setup import load_task
 
 STATUS_EVERY_S = 0.5
 IDLE_S = 0.1
-NOT_OUTCOME = frozenset({"endpoint", "cpus", "nice"})
+NOT_OUTCOME = frozenset({"endpoint", "cpus", "nice", "retention"})
 
 
 def run_serve(config: ServeConfig, out: Path) -> dict[str, Any]:
@@ -82,9 +84,11 @@ def _learn(server: Server, unit: str, run: RunDir, stop: threading.Event) -> Non
 
 
 def _archive(server: Server, run: RunDir) -> None:
-    """Finished episodes of every robot as MCAP files."""
+    """Finished episodes of every robot as MCAP files; then the disk is kept within bounds."""
     for robot in server.store.robots():
-        archive_episodes(server.store, robot, server.spec, run.path / "archive")
+        archive_episodes(server.store, robot, server.spec, run.path / ARCHIVE)
+    if (freed := server.pruner.prune()) != Freed():
+        run.log(event="retention", **freed._asdict())
 
 
 def _show(server: Server, unit: str, run: RunDir) -> None:
@@ -106,6 +110,7 @@ def _finish(server: Server, unit: str, run: RunDir) -> dict[str, Any]:
             "unfit": server.session.unfit,
             "episodes": as_rows(server.session.episodes),
             "account": account._asdict(),
+            "freed": server.pruner.total._asdict(),
             "retransmitted": server.ingest.duplicates,
             "refusals": dict(server.ingest.refusals),
         }

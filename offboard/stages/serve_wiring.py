@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import queue
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,6 +13,8 @@ import zmq
 
 from offboard.architecture import ActorArchitecture, Architecture
 from offboard.assembler import Assembler
+from offboard.data.catalogue import ARCHIVE
+from offboard.data.retention import Pruner, Retention
 from offboard.episode_store import EpisodeStore, open_episode_store
 from offboard.export import Exporter
 from offboard.finetune import FinetuneConfig, Learner
@@ -40,6 +44,8 @@ class ServeConfig:
     """Where the warm start comes from, which robot adapts, and how.
 
     ``policy`` is what the robot gets: the actor, or a search with actor, critics and world model.
+    ``sac`` takes smaller steps than the source did: a warm start bears no more (ADR 12).
+    ``retention`` bounds what other robots leave; records of ``unit`` stay for a restart.
     """
 
     robot: Path
@@ -54,9 +60,10 @@ class ServeConfig:
     nice: int = 0
     policy: Literal["actor", "planner"] = "actor"
     search: SearchConfig = field(default_factory=SearchConfig)
-    sac: SacConfig = field(default_factory=lambda: SacConfig(alpha_min=0.03))
+    sac: SacConfig = field(default_factory=lambda: SacConfig(lr=3e-4, alpha_min=0.03))
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     session: SessionConfig = field(default_factory=SessionConfig)
+    retention: Retention = field(default_factory=Retention)
 
 
 class Prior(NamedTuple):
@@ -74,6 +81,7 @@ class Server:
     session: Session
     learner: Learner
     store: EpisodeStore
+    pruner: Pruner
     repository: Repository
     ingest: Ingest
     arrivals: queue.SimpleQueue[Rows]
@@ -87,7 +95,7 @@ def open_server(
     Raises:
         StoreError: repository, store or checkpoint cannot be read.
     """
-    repository = open_repository(run.path / "repository", keys.signers, keys.root)
+    repository = open_repository(run.path / "repository", keys.trust)
     store = open_episode_store(run.path / "episodes.sqlite", setup.spec)
     arrivals: queue.SimpleQueue[Rows] = queue.SimpleQueue()
 
@@ -110,7 +118,15 @@ def open_server(
     session, learner = _open_session(config, setup, prior, repository, ingest, run)
     for rows in store.rows(config.unit):
         session.push(rows)
-    return Server(setup.spec, session, learner, store, repository, ingest, arrivals)
+    pruner = Pruner(
+        store,
+        setup.spec,
+        run.path / ARCHIVE,
+        config.retention,
+        frozenset({config.unit}),
+        time.time,
+    )
+    return Server(setup.spec, session, learner, store, pruner, repository, ingest, arrivals)
 
 
 def _open_session(
@@ -133,6 +149,8 @@ def _open_session(
         join((source.replay, prior.kept)),
         config.finetune,
         config.seed,
+        _random_reward(source),
+        setup.sac(SacConfig(**source.config["sac"])),
     )
     learner.warm_up()
 
@@ -142,11 +160,20 @@ def _open_session(
     architecture = _architecture(config, setup, sac, model)
     exporter = Exporter(setup.spec, setup.task, architecture)
     publisher = Publisher(exporter, source.replay.obs, repository, announce, run)
-    assembler = Assembler(setup.layout, setup.judge)
+    assembler = Assembler(setup.layout, setup.judge, setup.spec.policy)
     session = Session(learner, model, architecture, assembler, publisher.publish, config.session)
     if run.has(LEARNER):
         session.restore(run.load(LEARNER))
     return session, learner
+
+
+def _random_reward(source: Source) -> float:
+    """Mean reward per step of the random actions that the source began with.
+
+    Without any, as in a source learned from logs, nothing is worse than random.
+    """
+    steps = source.config.get("online", {}).get("random_steps", 0)
+    return float(source.replay.reward[:steps].mean()) if steps else -math.inf
 
 
 def _architecture(

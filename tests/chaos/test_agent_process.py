@@ -56,7 +56,7 @@ def agent(site: Site, state: Path, runtime: Path) -> Iterator[AgentProcess]:
 
 def repository(site: Site) -> Repository:
     keys = load_server_keys(site.keys)
-    return open_repository(site.repository, keys.signers, keys.root)
+    return open_repository(site.repository, keys.trust)
 
 
 def test_an_agent_killed_at_random_delivers_every_record_once(site, agent, state, runtime):

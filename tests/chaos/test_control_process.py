@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from onboard.bus import Bus
+from onboard.bus_choice import bus_for
 from onboard.control_api import Clear, Done, Estop, Start, Status, Stop
 from onboard.control_socket import ControlClient
 from onboard.exit_status import Exit
@@ -436,7 +436,7 @@ def test_the_self_test_reports_the_bus_and_its_timing(robot: Robot, furuta: Robo
     assert free.returncode == 0, free.stderr
     assert "arm: id 1, model 1200" in free.stdout
     assert "fast sync read: p50" in free.stdout
-    bus = Bus(furuta, lambda: SerialPort(robot.tty, 1_000_000).open(), time.monotonic)
+    bus = bus_for(furuta, lambda: SerialPort(robot.tty, 1_000_000).open(), time.monotonic)
     bus.connect()
     bus.close()
 

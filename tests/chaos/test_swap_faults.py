@@ -296,7 +296,8 @@ def test_a_thousand_swaps_in_motion_leave_the_memory_as_it_was(
             folder = wide_bundle(make_bundle, version, graph)
             bench.load(folder, version)
             bench.swap.ledger.settle()
-            bench.control.journal.clear()  # what other threads and the simulated wire take away
+            # What other threads and the simulated wire take away.
+            bench.control.life.journal.clear()
             bench.port.written.clear()
             shutil.rmtree(folder)
             if version == WARM_UP:

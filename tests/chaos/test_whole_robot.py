@@ -47,7 +47,7 @@ class Unit:
         until(self.tty.exists)
         self.robot = self._spawn(
             *("onboard.main", "run", "--port", self.tty, "--server", endpoint),
-            *("--state", self.state, "--runtime", self.runtime),
+            *("--state", self.state, "--runtime", self.runtime, "--clock", "as-set"),
         )
 
     def _spawn(self, module: str, *arguments: object) -> subprocess.Popen[bytes]:
@@ -108,7 +108,7 @@ def unit(site: Site, tmp_path: Path) -> Iterator[Unit]:
 def drives(site: Site, unit: Unit) -> None:
     """Publish a policy, wait until it is active, and let the robot run."""
     keys = load_server_keys(site.keys)
-    repository = open_repository(site.repository, keys.signers, keys.root)
+    repository = open_repository(site.repository, keys.trust)
     with site.running() as ingest:
         ingest.policy_version = repository.publish(*make_bundle(1))
         unit.reaches(lambda status: status.active_version == 1)

@@ -27,7 +27,7 @@ from onboard.control_api import SOCKET_FILE, Start, Status
 from onboard.control_socket import ControlClient
 from onboard.exit_status import Exit
 from onboard.flight_file import read_recording
-from onboard.recorder import Driver
+from onboard.tick import Driver
 from protocol.errors import WireError
 from protocol.modes import Mode
 from protocol.robot_spec import load_robot_spec

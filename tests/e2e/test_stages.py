@@ -15,12 +15,15 @@ import torch
 from made_learning import SMALL_MODEL, SMALL_SAC, A, O
 from made_records import ROBOT_FILE
 
-from offboard.generate import GenerateConfig
+from offboard.filter import FilterConfig
+from offboard.generate import GenerateConfig, Trajectories
+from offboard.penalty import PenaltyConfig
 from offboard.planner import PlanConfig
+from offboard.replay import Batch
 from offboard.run_dir import RunDir
 from offboard.stages import expert, source
 from offboard.stages.expert import ExpertConfig, run_expert
-from offboard.stages.generate import OfflineConfig, load_kept, run_generate
+from offboard.stages.generate import OfflineConfig, _chosen, load_kept, run_generate
 from offboard.stages.source import SourceConfig, load_source, run_source
 from offboard.task_setup import load_task
 from offboard.train_online import OnlineConfig
@@ -121,14 +124,17 @@ def offline(finished: Path) -> OfflineConfig:
         robot=ROBOT_FILE,
         task="swing_up",
         source=finished,
+        executed=0.3,
         plan=PlanConfig(horizon=3),
+        penalty=PenaltyConfig(episodes=30, fresh_episodes=5, steps=20),
         generate=GenerateConfig(trajectories=10, steps=20),
     )
 
 
 def test_generation_imagines_filters_and_reports(finished: Path, tmp_path: Path) -> None:
     result = run_generate(offline(finished), tmp_path)
-    assert result["trajectories"] == 10
+    assert (result["trajectories"], result["executed"]) == (10, 3)
+    assert 0 <= result["kept_executed"] <= 3
     assert 4 <= result["kept"] <= 7
     kept = load_kept(tmp_path)
     assert 0 < kept.size <= 20 * result["kept"]
@@ -139,6 +145,39 @@ def test_generation_imagines_filters_and_reports(finished: Path, tmp_path: Path)
     for name, column in (("return", "returns"), ("uncertainty", "uncertainty")):
         assert result[f"{name}_mean_all"] == pytest.approx(float(plane[column].mean()))
         assert result[f"{name}_mean_kept"] == pytest.approx(float(plane[column][passed].mean()))
+
+
+def test_returns_are_reported_in_full_though_the_filter_sees_them_penalised() -> None:
+    steps = torch.ones(3, 4)
+    doubt = torch.tensor([[0.1], [0.5], [0.9]]).expand(3, 4)
+    at = torch.zeros(3, 4, 1)
+    made = Trajectories(Batch(at, at, steps, at, torch.zeros(3, 4)), doubt)
+    config = FilterConfig(return_quantile=0.6, uncertainty_quantile=1.0, regions=0)
+    chosen = _chosen(made, 2.0, 0.8, config)
+    assert chosen.keep.tolist() == [True, False, False]
+    assert chosen.returns.tolist() == pytest.approx([4.0, 4.0, 0.0])
+
+
+def test_the_penalty_is_the_calibrated_one_where_there_is_a_bound(finished, tmp_path) -> None:
+    result = run_generate(offline(finished), tmp_path / "asked")
+    bound = result["bound"]
+    assert bound["horizon"] == 3
+    assert result["penalty"] == (1.0 if bound["penalty"] is None else bound["penalty"])
+    few = PenaltyConfig(episodes=4, fresh_episodes=2, steps=20)
+    for name, penalty in (("few", few), ("unasked", PenaltyConfig(episodes=0))):
+        config = replace(offline(finished), plan=PlanConfig(horizon=3, penalty=0.7))
+        result = run_generate(replace(config, penalty=penalty), tmp_path / name)
+        assert result["penalty"] == 0.7
+    assert result["bound"] is None
+
+
+@pytest.mark.parametrize(("executed", "count"), [(0.0, 0), (1.0, 10)])
+def test_all_or_nothing_may_be_executed(finished, tmp_path, executed: float, count: int) -> None:
+    unasked = PenaltyConfig(episodes=0)
+    config = replace(offline(finished), executed=executed, penalty=unasked)
+    result = run_generate(config, tmp_path)
+    assert result["executed"] == count
+    assert result["kept_executed"] == (result["kept"] if count else 0)
 
 
 def test_a_source_of_another_observation_is_refused_by_its_widths(finished: Path) -> None:

@@ -7,8 +7,8 @@ from protocol import xl330
 from protocol.dynamixel import ErrorNumber, Parser, make_packet, make_ping, parse_status
 from protocol.robot_spec import load_robot_spec
 from sim_harness.firmware import Firmware, firmware_for
-from sim_harness.node import Reading
 from sim_harness.servo import Servo
+from sim_harness.wire_end import Reading
 
 ROBOT = Path(__file__).parents[2] / "hw_configs" / "furuta.toml"
 SPEC = load_robot_spec(ROBOT)
@@ -38,7 +38,7 @@ def test_random_bytes_never_crash_the_bus_nor_move_a_motor(chunks):
     firmware = new_firmware()
     for now, chunk in enumerate(chunks):
         speak(firmware, chunk, now)
-    assert firmware.currents_a(len(chunks)) == [0.0, 0.0]
+    assert firmware.demands(len(chunks)) == [0.0, 0.0]
 
 
 @given(st.lists(packets, max_size=20))
@@ -51,7 +51,7 @@ def test_any_valid_packets_are_survived_and_answered_in_whole_packets(sent):
         parser.feed(answer)
         parser.reset()
         assert parser.crc_errors == parser.discarded_bytes == 0
-        assert all(abs(current) <= MAX_A for current in firmware.currents_a(now))
+        assert all(abs(current) <= MAX_A for current in firmware.demands(now))
 
 
 @given(st.binary(max_size=200))

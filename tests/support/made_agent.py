@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class AgentProcess:
             "--server": endpoint,
             "--state": state,
             "--runtime": runtime,
+            "--clock": "as-set",
         }
         self._argv = [sys.executable, "-m", "onboard.main", "agent"]
         self._argv += [str(part) for pair in options.items() for part in pair]
@@ -74,7 +75,7 @@ class AgentProcess:
 
 @contextmanager
 def ring(runtime: Path, capacity: int = 1 << 14) -> Iterator[RingWriter]:
-    with RingWriter(runtime / RING_FILE, DTYPE, capacity, lambda: 1) as writer:
+    with closing(RingWriter(runtime / RING_FILE, DTYPE, capacity, lambda: 1).open()) as writer:
         yield writer
 
 

@@ -13,7 +13,7 @@ from protocol import dynamixel as dxl
 from protocol import xl330
 from protocol.robot_spec import RobotSpec
 from sim_harness.firmware import firmware_for
-from sim_harness.node import Reading
+from sim_harness.wire_end import Reading
 
 
 class MemoryPort:

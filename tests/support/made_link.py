@@ -11,9 +11,9 @@ import zmq
 from made_records import DTYPE, SPEC
 
 from offboard.door import Arrival
-from offboard.episode_store import open_episode_store
+from offboard.episode_store import EpisodeStore, open_episode_store
 from offboard.reception import Reception
-from onboard.spool import open_spool
+from onboard.spool import Spool, open_spool
 from onboard.uplink import Uplink
 from onboard.window import Window
 from protocol.messages import encode
@@ -70,6 +70,10 @@ class Server:
         shutil.copyfile(source, target)
         self.start()
 
+    def fill_disk(self) -> None:
+        """No page more, until the next start."""
+        no_growth(self.store)
+
     def records(self) -> Rows:
         """Everything committed, in record order."""
         return np.concatenate([np.empty(0, DTYPE), *self.store.rows("r")])
@@ -90,10 +94,25 @@ class Robot:
         self.uplink = Uplink(self.link, self.spool, window, SPEC.digest(), "swing_up")
 
     def stop(self) -> None:
-        self.spool.close()
+        """As a kill does: nothing is tidied up."""
+        self.spool._database.close()
+
+    def copy(self, source: Path, target: Path) -> None:
+        self.stop()
+        shutil.copyfile(source, target)
+        self.start(1 << 20)
+
+    def fill_disk(self) -> None:
+        """No page more, until the next start."""
+        no_growth(self.spool)
 
     def collect(self, release: bool = True) -> None:
         """Ring to spool; without ``release``, killed in between."""
         self.spool.append(self.ring)
         if release:
             self.ring = self.ring[len(self.ring) :]
+
+
+def no_growth(owner: Spool | EpisodeStore) -> None:
+    """SQLite's own limit raises what a full disk raises."""
+    owner._database.rows("PRAGMA max_page_count = 1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from onboard.bus import Bus
+from onboard.bus_choice import bus_for
 from onboard.command import Command
 from onboard.control import Control
 from onboard.control_api import Done, Offer
@@ -37,18 +37,19 @@ class Bench:
         latch: EstopLatch | None = None,
     ) -> None:
         self.port, self.clock = port, port.clock
+        task = spec.task_name(None)
         self.schedule = Schedule(round(1e9 * spec.tick_s), self.clock.now_ns, self.clock.sleep)
         self.ring = RingWriter(folder / "ring", dtype_of(spec), 4096, lambda: 1).open()
         self.reader = RingReader(folder / "ring", dtype_of(spec))
         self.flight = FlightRing(folder / "flight", flight_dtype(spec), 1501, 1).open()
-        self.swap = HotSwap(spec, "swing_up") if swap is None else swap
+        self.swap = HotSwap(spec, task) if swap is None else swap
         self.control = Control(
             spec=spec,
-            bus=Bus(spec, lambda: port, self.clock.now_s),
+            bus=bus_for(spec, lambda: port, self.clock.now_s),
             swap=self.swap,
             pilot=Pilot(spec, self.swap, Noise(0)),
-            episode=Episode(spec, "swing_up", 1),
-            recorder=Recorder(self.ring, self.flight),
+            episode=Episode(spec, task, 1),
+            recorder=Recorder(spec, self.ring, self.flight),
             schedule=self.schedule,
             clock_ns=self.clock.now_ns,
             latch=latch,
@@ -56,29 +57,29 @@ class Bench:
 
     @property
     def mode(self) -> Mode:
-        return self.control.mode
+        return self.control.life.mode
 
     def boot(self) -> None:
-        self.control._post(Event.BOOTED, "test")
-        self.control._self_test()
+        self.control.life.post(Event.BOOTED, "test")
+        self.control.self_test()
         self.run(2)
 
     def run(self, ticks: int) -> None:
         for _ in range(ticks):
             self.control.tick(self.schedule.wait())
             if self.mode is Mode.SELFTEST:
-                self.control._self_test()
+                self.control.self_test()
 
     def until(self, mode: Mode, ticks: int = 400) -> int:
         for tick in range(ticks):
             if self.mode is mode:
                 return tick
             self.run(1)
-        raise AssertionError(f"{self.mode.name}, not {mode.name}: {self.control.reason}")
+        raise AssertionError(f"{self.mode.name}, not {mode.name}: {self.control.life.reason}")
 
     def obey(self, request: Any) -> Done:
         command = Command(request)
-        self.control.commands.append(command)
+        self.control.orders.queue.append(command)
         self.run(1)
         assert command.reply is not None
         return command.reply

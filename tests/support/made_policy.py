@@ -53,20 +53,21 @@ def write_bundle(
     """``version`` of a linear policy; ``claims`` replace what its manifest says."""
     layout = Layout(spec)
     rng = np.random.default_rng(version)
-    w = (gain * rng.standard_normal((layout.size, 1))).astype(np.float32)
-    b = np.array([bias], dtype=np.float32)
+    A = layout.action_size
+    w = (gain * rng.standard_normal((layout.size, A))).astype(np.float32)
+    b = np.full(A, bias, dtype=np.float32)
     graph = linear_graph(layout) if graph is None else graph
     weights = safetensors.numpy.save({"w": w, "b": b})
     obs = rng.standard_normal((3, layout.size)).astype(np.float32)
-    noise = rng.standard_normal((3, 1)).astype(np.float32)
+    noise = rng.standard_normal((3, A)).astype(np.float32)
     action = np.clip(np.tanh(obs @ w + b) + noise, -1.0, 1.0).astype(np.float32)
     honest = {
         "version": version,
         "parent_version": 0,
         "robot_digest": spec.digest(),
-        "task": "swing_up",
+        "task": spec.task_name(None),
         "observation": layout.labels,
-        "action_size": 1,
+        "action_size": A,
         "control_hz": spec.control_hz,
         "graph_sha256": hashlib.sha256(graph).hexdigest(),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),

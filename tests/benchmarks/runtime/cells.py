@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from onboard.recorder import Driver
 from onboard.stopwatch import Section
+from onboard.tick import Driver
 from protocol.modes import MOVING
 from protocol.step_record import Rows
 from runtime import cyclictest

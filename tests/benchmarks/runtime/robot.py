@@ -78,6 +78,7 @@ class Robot:
         self.pid = crew.start("control", loop, self._bed.cores.both)
         if server:
             agent = ("-m", "onboard.main", "agent", "--server", server, *self._place, *ending)
+            agent += ("--clock", "as-set")
             crew.start("agent", agent, others)
         self.until(lambda status: status.mode == Mode.IDLE.name, "control in IDLE")
 

@@ -57,7 +57,7 @@ def serving(folder: Path, spec: RobotSpec, state: Path) -> Iterator[Server]:
     site = Site(folder, spec)
     enrol_robot(site.keys, UNIT, state)
     keys = load_server_keys(site.keys)
-    repository = open_repository(site.repository, keys.signers, keys.root)
+    repository = open_repository(site.repository, keys.trust)
     with site.running() as ingest:
         yield Server(site, ingest, repository, spec)
 

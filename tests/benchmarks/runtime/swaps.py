@@ -74,18 +74,14 @@ class Series(NamedTuple):
 def entry(
     series: Series, rows: Rows, announced_ns: dict[int, int], flips_ns: Sequence[int]
 ) -> Json:
-    """What the series showed; ``rows`` say when each version first drove.
-
-    Control counts a lost slot once for every swap near it, and here they follow each other closely:
-    so no more are blamed on swaps than were lost.
-    """
+    """What the series showed; ``rows`` say when each version first drove."""
     counted, resident_mb = series.counted, [size / MB for size in series.resident_bytes]
     return {
         "count": counted["swaps"],
         "rejected": counted["rejected"],
         "ticks": counted["ticks"],
         "missed": counted["missed"],
-        "missed_because_of_swap": min(counted["missed_near_swaps"], counted["missed"]),
+        "missed_because_of_swap": counted["missed_near_swaps"],
         "rss_growth_mb": resident_mb[-1] - resident_mb[0],
         "rss_mb": resident_mb,
         "offer_to_active_s": percentiles(delays_s(rows, series.taken_ns), "p50", "p99"),

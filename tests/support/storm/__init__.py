@@ -1,0 +1,1 @@
+"""Everything that can happen to a robot, a server and the link between them, on purpose."""
