@@ -100,7 +100,8 @@ def _check_operators(graph: onnx.GraphProto) -> None:
 def _check_versions(model: onnx.ModelProto) -> None:
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     if any(domain not in _STANDARD_DOMAINS for domain in opsets):
-        raise BundleError(f"graph imports foreign operator domains: {sorted(opsets)}")
+        named = sorted(map(repr, opsets))  # what is not UTF-8 is bytes, which do not sort among str
+        raise BundleError(f"graph imports foreign operator domains: {', '.join(named)}")
     if set(opsets.values()) != {OPSET}:
         raise BundleError(f"graph has opset {sorted(opsets.values())}; opset {OPSET} is expected")
     if not 1 <= model.ir_version <= IR_VERSION_MAX:

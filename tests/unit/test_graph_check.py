@@ -399,3 +399,11 @@ def test_comparisons_inside_the_graph_are_accepted():
         ]
     )
     check_graph(model.SerializeToString(), LAYOUT)
+
+
+def test_a_domain_that_is_no_text_is_refused_like_any_other():
+    """Found by fuzzing: protobuf hands such a name over as bytes."""
+    model = make_model()
+    model.opset_import.append(helper.make_opsetid("abcd", 1))
+    with pytest.raises(BundleError, match=r"foreign operator domains: '', b'ab\\xffd'"):
+        check_graph(model.SerializeToString().replace(b"abcd", b"ab\xffd"), LAYOUT)
