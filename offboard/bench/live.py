@@ -54,11 +54,14 @@ class LiveMethod:
 
 
 LIVE_METHODS = {
-    "ours": LiveMethod(),
-    "ours_planner": LiveMethod(policy="planner"),
+    "ours": LiveMethod(policy="planner"),
+    "ours_actor": LiveMethod(),
     "ft": LiveMethod(course=Course.FINETUNE),
     "raw": LiveMethod(course=Course.RAW),
 }
+"""The robot gets the planner: on tuning seeds 100-102 it reached 90 % of the expert in three of
+three sessions of 2,000 steps in lock-step, the actor in two. Chosen before seeds 0-9 ran.
+"""
 
 
 def live_method_named(name: str) -> LiveMethod:

@@ -14,7 +14,7 @@ FLAGSHIP = 10
 CORE = ("ours", "ft", "scratch", "ours_always")
 """Ours, what it may fall back to, and the course it may refuse: what judges the switch."""
 PEERS = ("rlpd", "wombet")
-IN_REAL_TIME = ("ours", "ours_planner", "ft", "raw")
+IN_REAL_TIME = ("ours", "ours_actor", "ft", "raw")
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,8 @@ def test_every_method_learns_with_the_pairs_recipe(tmp_path: Path) -> None:
 def test_methods_differ_in_what_they_say() -> None:
     told = {name: (method.policy, method.course) for name, method in LIVE_METHODS.items()}
     assert told == {
-        "ours": ("actor", None),
-        "ours_planner": ("planner", None),
+        "ours": ("planner", None),
+        "ours_actor": ("actor", None),
         "ft": ("actor", "ft"),
         "raw": ("actor", "raw"),
     }
@@ -143,7 +143,7 @@ def test_a_cell_leaves_two_points_and_how_the_loop_held(played: PlayedLoop, tmp_
     assert curves.returns.tolist() == [[90.0, 190.0]]
     assert result["threshold"] == pytest.approx(5.0 + 0.8 * 204.0)
     told = result["live"]
-    assert (told["policy"], told["learned_steps"], told["lost"]) == ("actor", 1_999, 2)
+    assert (told["policy"], told["learned_steps"], told["lost"]) == ("planner", 1_999, 2)
     assert told["evidence"]["updates"] == 7_000
     assert [e["total"] for e in told["episodes"]][:2] == [90.0, 100.0]
 
@@ -195,4 +195,4 @@ def test_cells_come_one_after_another_and_one_that_fails_stops_none(
 
 
 def test_the_recipe_beside_a_cell_says_what_decides_it() -> None:
-    assert asdict(recipe("ours"))["method"] == {"policy": "actor", "course": None}
+    assert asdict(recipe("ours"))["method"] == {"policy": "planner", "course": None}
