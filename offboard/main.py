@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from offboard.demo.run import DemoConfig, run_demo
 from offboard.stages import data, fleet, keys
@@ -59,7 +60,7 @@ def demo(config: Annotated[DemoConfig, _flat], out: Path) -> None:
     """The whole loop on this machine; exit 1 if it broke anywhere."""
     reasons = run_demo(config, out)
     for reason in reasons:
-        console.print(f"[bold red]the loop broke:[/] {reason}", highlight=False)
+        console.print(f"[bold red]the loop broke:[/] {escape(reason)}", highlight=False)
     sys.exit(1 if reasons else 0)
 
 
@@ -67,8 +68,8 @@ def bench(config: Annotated[BenchConfig, _flat], out: Path) -> None:
     """Compare methods on pairs of tasks; takes up where it was interrupted."""
     failed = run_bench(config, out)
     for reason in failed:
-        console.print(f"[bold red]failed:[/] {reason}", highlight=False)
-    console.print(f"{out / 'transfer.json'}  {out / 'report.html'}", highlight=False)
+        console.print(f"[bold red]failed:[/] {escape(reason)}", highlight=False)
+    console.print(f"{out / 'transfer.json'}  {out / 'report.html'}", highlight=False, markup=False)
     sys.exit(1 if failed else 0)
 
 
@@ -78,13 +79,15 @@ def estop(directory: Path, unit: str, reason: str = "the server's operator") -> 
     It needs the network: whoever can reach the robot uses a stop that is wired to it.
     """
     stop_robot(directory, unit, reason)
-    console.print(f"{unit} will be stopped whenever it is heard; take it back by release")
+    console.print(
+        f"{unit} will be stopped whenever it is heard; take it back by release", markup=False
+    )
 
 
 def release(directory: Path, unit: str) -> None:
     """Take the server's stop of robot UNIT back; the robot itself waits for `clear`."""
     release_robot(directory, unit)
-    console.print(f"{unit} is no longer stopped by the server; clear it at the robot")
+    console.print(f"{unit} is no longer stopped by the server; clear it at the robot", markup=False)
 
 
 def main() -> None:
@@ -109,7 +112,7 @@ def main() -> None:
     try:
         app.cli(prog="wombet-offboard", description=__doc__)
     except WombetError as error:
-        console.print(f"[bold red]wombet-offboard:[/] {error}", highlight=False)
+        console.print(f"[bold red]wombet-offboard:[/] {escape(str(error))}", highlight=False)
         sys.exit(2)
 
 
@@ -119,7 +122,7 @@ def _show(stage: str, result: dict[str, Any]) -> None:
         for key, value in result.items()
         if not isinstance(value, list)
     )
-    console.print(f"[bold]{stage}[/]  {numbers}", highlight=False)
+    console.print(f"[bold]{stage}[/]  {escape(numbers)}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ def bar(title: str, total: int) -> Iterator[Update]:
 
         def tell(done: int, note: str) -> None:
             if done % every == 0:
-                console.print(f"{title} {done}/{total} {note}", highlight=False, soft_wrap=True)
+                console.print(
+                    f"{title} {done}/{total} {note}", highlight=False, markup=False, soft_wrap=True
+                )
 
         yield tell
 
@@ -44,6 +46,6 @@ def _live(console: Console) -> Progress:
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from offboard.data.inventory import EpisodeDetail, EpisodeFacts, RobotFacts
 from offboard.data.verification import Verdict
@@ -18,7 +19,8 @@ def robots_table(robots: Sequence[RobotFacts]) -> Table:
             f"{loss.records or '?'} from {loss.first_record}: {loss.reason}"
             for loss in facts.declared
         ]
-        table.add_row(
+        _add(
+            table,
             facts.robot,
             f"{facts.packed_records}",
             f"{facts.packed_bytes / 1e3:.0f}",
@@ -34,7 +36,8 @@ def episodes_table(episodes: Sequence[EpisodeFacts]) -> Table:
     """One line an episode."""
     table = _table("robot", "episode", "records", "s", "missing", "end", "policy", "kB", "SHA-256")
     for facts in episodes:
-        table.add_row(
+        _add(
+            table,
             facts.robot,
             facts.name,
             f"{facts.records}",
@@ -54,7 +57,7 @@ def columns_table(detail: EpisodeDetail) -> Table:
     table = _table("column", "unit", "least", "mean", "most")
     for column in detail.columns:
         values = (f"{value:.4g}" for value in (column.least, column.mean, column.most))
-        table.add_row(column.name, column.unit, *values)
+        _add(table, column.name, column.unit, *values)
     return table
 
 
@@ -62,8 +65,12 @@ def damage_table(verdict: Verdict) -> Table:
     """One line for each thing that is not what was written."""
     table = _table("damaged", "how")
     for damage in verdict.damage:
-        table.add_row(damage.what, damage.fault)
+        _add(table, damage.what, damage.fault)
     return table
+
+
+def _add(table: Table, *cells: str, style: str | None = None) -> None:
+    table.add_row(*map(Text, cells), style=style)  # as it stands: [brackets] are no markup
 
 
 def _table(*headings: str) -> Table:

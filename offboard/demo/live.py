@@ -34,7 +34,7 @@ class View:
         elif time.monotonic() - self._told_s > LINE_EVERY_S:
             self._told_s = time.monotonic()
             line = ", ".join(f"{key} {value}" for key, value in facts.items())
-            self._console.print(line, highlight=False, soft_wrap=True)
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from offboard.demo.live import view
 from offboard.demo.loop import BELOW_ROBOT, Loop, deaths, learner_cpus, running
@@ -189,7 +190,9 @@ def _print(summary: dict[str, Any], out: Path) -> None:
     for part, numbers in summary.items():
         if isinstance(numbers, dict):
             for key, value in numbers.items():
-                table.add_row(part, key, cell(value))
+                table.add_row(part, key, Text(cell(value)))
     console = Console()
     console.print(table)
-    console.print(f"{out / 'summary.json'}  {out / 'report.html'}  {summary['wall_s']} s")
+    console.print(
+        f"{out / 'summary.json'}  {out / 'report.html'}  {summary['wall_s']} s", markup=False
+    )

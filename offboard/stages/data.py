@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from offboard.data.catalogue import ARCHIVE, STORE, open_catalogue
 from offboard.data.inventory import RobotFacts, episode_detail, episode_facts, robot_facts
@@ -55,7 +56,7 @@ def show(data: _Data, episode: _Name = "", json: bool = False) -> None:
     _console.print(episodes_table([detail.facts]))
     periods = "  ".join(f"{name} {value:.3f}" for name, value in detail.period_ms.items())
     _console.print(f"period in ms, nominal {1e3 / detail.control_hz:.3f}:  {periods}")
-    _console.print(f"robot file {detail.robot_file}, digest {detail.robot_digest}")
+    _console.print(f"robot file {detail.robot_file}, digest {detail.robot_digest}", markup=False)
     _console.print("flags:  " + "  ".join(f"{name} {n}" for name, n in detail.flags.items()))
     _console.print(columns_table(detail))
 
@@ -164,4 +165,4 @@ def _report(what: str, numbers: dict[str, Any]) -> None:
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
         for key, value in numbers.items()
     )
-    _console.print(f"[bold]{what}[/]  {said}")
+    _console.print(f"[bold]{what}[/]  {escape(said)}")

@@ -148,4 +148,4 @@ def expiry_text(directory: Path, now: datetime) -> list[str]:
 
 
 def _say(line: str) -> None:
-    _console.print(line, highlight=False, soft_wrap=True)
+    _console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -55,6 +55,15 @@ def test_a_robot_is_added_replaced_and_shut_out(keys, server, tmp_path):
     assert not any(key.active for key in list_robots(server))
 
 
+def test_a_key_is_printed_as_it_stands_whatever_brackets_it_holds(
+    keys, server, tmp_path, monkeypatch
+):
+    bracketed = b"M1C?=R=t$wwecoy6c9IzbPJFrBL%sP[l?@])kf#N"
+    monkeypatch.setattr("zmq.curve_keypair", lambda: (bracketed, bracketed))
+    keys("add", server, "r", tmp_path / "state")
+    assert bracketed.decode() in keys("list", server)
+
+
 def test_a_role_key_is_replaced_with_keys_from_several_media(keys, server, tmp_path):
     media = [tmp_path / "one", tmp_path / "two"]
     for medium, holder in zip(media, ("root-1", "root-3"), strict=True):
