@@ -20,8 +20,13 @@ def can_compile() -> bool:
 
 
 def compiled(function: F) -> F:
-    """``function`` as one static graph, or unchanged where that cannot be built."""
+    """``function`` as one static graph, or unchanged where that cannot be built.
+
+    Methods of many objects share their code; each has graphs of its own.
+    """
     if not can_compile():
         return function
-    graph: F = torch.compile(function, fullgraph=True, dynamic=False)  # type: ignore[assignment]
+    graph: F = torch.compile(  # type: ignore[assignment]
+        function, fullgraph=True, dynamic=False, isolate_recompiles=True
+    )
     return graph

@@ -144,6 +144,11 @@ class Learner:
         """The ensemble as adapted so far, in the way that is believed."""
         return self._adaptation.state
 
+    @property
+    def trusts_model(self) -> bool:
+        """Whether the model was adapted to the target and found fit to learn from."""
+        return self._adapted_at > 0 and self._course is Course.RELABEL
+
     def observe(self, transitions: Batch) -> None:
         """Take new target transitions; the model is judged on them before it may learn them.
 

@@ -8,7 +8,7 @@ policy visits flatters it, and a few lucky episodes do too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, pstdev
 
@@ -23,18 +23,28 @@ Act = Callable[[Tensor], Tensor]
 """A deterministic policy: (S, O) → (S, A)."""
 
 
-@torch.no_grad()
 def imagined_return(
     model: WorldModel, state: ModelState, act: Act, starts: Tensor, steps: int
 ) -> float:
     """Mean undiscounted return of ``act`` from ``starts`` (S, O)."""
-    obs, alive, total = starts, torch.ones(starts.shape[0]), torch.zeros(starts.shape[0])
+    return imagined_returns(model, state, [act], starts, steps)[0]
+
+
+@torch.no_grad()
+def imagined_returns(
+    model: WorldModel, state: ModelState, acts: Sequence[Act], starts: Tensor, steps: int
+) -> list[float]:
+    """:func:`imagined_return` of each, in one pass through the model."""
+    S, rows = starts.shape[0], len(acts) * starts.shape[0]
+    obs, alive, total = starts.repeat(len(acts), 1), torch.ones(rows), torch.zeros(rows)
     for _ in range(steps):
-        step = model.expect(state, obs, act(obs))
+        action = torch.cat([act(part) for act, part in zip(acts, obs.split(S), strict=True)])
+        step = model.expect(state, obs, action)
         total += alive * step.reward
         alive *= 1.0 - step.terminated
         obs = step.following
-    return float(total.mean())
+    means: list[float] = total.view(len(acts), S).mean(1).tolist()
+    return means
 
 
 @dataclass
@@ -61,6 +71,12 @@ class Snapshots:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    def __contains__(self, version: int) -> bool:
+        return version in self._all
+
+    def __getitem__(self, version: int) -> Snapshot:
+        return self._all[version]
 
     def add(self, snapshot: Snapshot) -> None:
         """Remember a published policy."""

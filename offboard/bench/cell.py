@@ -72,7 +72,7 @@ def run_cell(
     if isinstance(agent, TransferAgent | PlanningAgent) and (mismatch := agent.evidence.mismatch):
         course = agent.evidence.course
         result["mismatch"], result["switch"] = asdict(mismatch), course.value if course else None
-    if cell.method == OURS and isinstance(agent, TransferAgent):
+    if cell.method == OURS and isinstance(agent, TransferAgent | PlanningAgent):
         result["uncertainty"] = doubt(cell.pair, problem, prior, agent.model_state, cell.seed, out)
     return run.finish(result)
 
@@ -87,7 +87,8 @@ def _agent(cell: Cell, method: Method, problem: Problem, prior: Prior) -> Agent:
         model=problem.world_model(recipe.model), model_state=prior.model,
     )  # fmt: skip
     random = prior.replay.reward[: recipe.source.random_steps].mean()
-    return method.make(bench, Terms(recipe.finetune, recipe.sac, float(random)))
+    terms = Terms(recipe.finetune, recipe.sac, float(random), recipe.planner)
+    return method.make(bench, terms)
 
 
 class _Judge:

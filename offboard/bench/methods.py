@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 from offboard.baselines.balanced_replay import make_balanced_replay
 from offboard.baselines.cal_ql import make_cal_ql
@@ -13,13 +14,15 @@ from offboard.baselines.mopo import make_mopo
 from offboard.baselines.peers import ALGORITHMS
 from offboard.baselines.wsrl import make_wsrl
 from offboard.bench.agent import Agent, Bench
-from offboard.bench.planning_agent import PlanningAgent
+from offboard.bench.planning_agent import Planner, PlanningAgent
 from offboard.bench.transfer_agent import TransferAgent
+from offboard.bench.world import sac_of
 from offboard.finetune import FinetuneConfig, Learner
 from offboard.planner_policy import PlannerArchitecture, SearchConfig
 from offboard.replay import empty
 from offboard.sac import Sac, SacConfig
 from offboard.switch import Course
+from offboard.world_model import WorldModel
 from protocol.errors import ConfigError
 
 RLPD_CRITICS, RLPD_SUBSET = 10, 2
@@ -30,12 +33,14 @@ RLPD_CRITICS, RLPD_SUBSET = 10, 2
 class Terms:
     """What a cell gives a method beside the world.
 
-    Budgets, a mean reward to beat, and the algorithm that learned the source from nothing.
+    Budgets, a mean reward to beat, the algorithm that learned the source from nothing, and whether
+    a ``planner`` is deployed where the model is believed.
     """
 
     finetune: FinetuneConfig
     fresh: SacConfig
     random_reward: float
+    planner: bool = False
 
 
 Make = Callable[[Bench, Terms], Agent]
@@ -55,7 +60,7 @@ class Method:
 
 
 def _sac(bench: Bench, config: SacConfig | None = None) -> Sac:
-    return Sac(bench.O, bench.A, bench.discount, config or bench.sac)
+    return sac_of(bench.O, bench.A, bench.discount, config or bench.sac)
 
 
 def _learner(bench: Bench, terms: Terms, course: Course | None) -> tuple[Learner, Sac]:
@@ -74,19 +79,24 @@ def _learner(bench: Bench, terms: Terms, course: Course | None) -> tuple[Learner
     return learner, sac
 
 
-def _ours(course: Course | None) -> Make:
+def _ours(course: Course | None, actor: bool = False) -> Make:
+    """What acts is what the family deploys, or the ``actor`` in any case."""
+
     def make(bench: Bench, terms: Terms) -> Agent:
         learner, sac = _learner(bench, terms, course)
-        return TransferAgent(learner, bench.model, sac, bench.seed + 1)
+        agent = TransferAgent(learner, bench.model, sac, bench.seed + 1)
+        if actor or not terms.planner:
+            return agent
+        return PlanningAgent(
+            agent, learner, _planner(bench.model, sac, bench.discount), bench.seed + 2
+        )
 
     return make
 
 
-def _ours_planner(bench: Bench, terms: Terms) -> Agent:
-    learner, sac = _learner(bench, terms, None)
-    planner = PlannerArchitecture(bench.model, sac, bench.discount, SearchConfig())
-    agent = TransferAgent(learner, bench.model, sac, bench.seed + 1)
-    return PlanningAgent(agent, learner, planner, bench.seed + 2)
+@cache
+def _planner(model: WorldModel, sac: Sac, discount: float) -> Planner:
+    return Planner(PlannerArchitecture(model, sac, discount, SearchConfig()))
 
 
 def _scratch(bench: Bench, terms: Terms) -> Agent:
@@ -127,7 +137,7 @@ def _half_proportional(size: int) -> Fraction:
 METHODS: dict[str, Method] = {
     "ours": Method(_ours(None)),
     "ours_always": Method(_ours(Course.RELABEL)),
-    "ours_planner": Method(_ours_planner),
+    "ours_actor": Method(_ours(None, actor=True)),
     "ft": Method(_ours(Course.FINETUNE)),
     "scratch": Method(_scratch),
     "rlpd": Method(_rlpd),

@@ -24,7 +24,10 @@ Start = Literal["source", "scratch", "mirror"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sizes and budgets of a family; the same for every method that uses them."""
+    """Sizes and budgets of a family; the same for every method that uses them.
+
+    ``planner`` says that our method acts by planning in its model and not by its actor alone.
+    """
 
     discount: float
     sac: SacConfig
@@ -39,6 +42,7 @@ class Recipe:
     evaluate_episodes: int
     expert: OnlineConfig
     judge_episodes: int = 10
+    planner: bool = False
 
     @property
     def target_sac(self) -> SacConfig:
@@ -69,8 +73,9 @@ FURUTA = Recipe(
     finetune=FinetuneConfig(warmup_steps=250, adapt_every=250, adapt_steps=300),
     budget_steps=4_000,
     evaluate_every=250,
-    evaluate_episodes=5,
+    evaluate_episodes=3,
     expert=OnlineConfig(env_steps=20_000, random_steps=0, updates_per_step=2),
+    planner=True,
 )
 
 _LEGGED_SAC = SacConfig(width=128, lr=5e-4, tau=0.005, target_entropy=-6.0)

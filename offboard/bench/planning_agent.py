@@ -10,20 +10,26 @@ import torch
 from numpy.typing import NDArray
 
 from offboard.bench.transfer_agent import TransferAgent
+from offboard.compiled import compiled
 from offboard.finetune import Evidence, Learner
 from offboard.planner_policy import PlannerArchitecture
 from offboard.replay import Batch
 from offboard.rollout import Policy
-from offboard.switch import Course
 from offboard.world_model import ModelState
+
+
+class Planner:
+    """A planner's functions; one serves every agent of its task."""
+
+    def __init__(self, architecture: PlannerArchitecture) -> None:
+        self.architecture = architecture
+        self.act = compiled(architecture.act)
 
 
 class PlanningAgent:
     """Learns as ``agent`` does; acts with the planner made of what was learned."""
 
-    def __init__(
-        self, agent: TransferAgent, learner: Learner, planner: PlannerArchitecture, seed: int
-    ) -> None:
+    def __init__(self, agent: TransferAgent, learner: Learner, planner: Planner, seed: int) -> None:
         self._agent = agent
         self._learner = learner
         self._planner = planner
@@ -45,11 +51,12 @@ class PlanningAgent:
 
     def policy(self, explore: bool) -> Policy:
         """The planner, with the actor's exploration if asked for."""
-        if self.evidence.course is not Course.RELABEL:
+        if not self._learner.trusts_model:
             return self._agent.policy(explore)
-        flat = self._planner.parameters(self._learner.state, self._learner.model_state)
-        named = self._planner.space.view(flat)
-        A = self._planner.space.shapes["search.pushes"][1]
+        architecture = self._planner.architecture
+        flat = architecture.parameters(self._learner.state, self._learner.model_state)
+        named = architecture.space.view(flat)
+        A = architecture.space.shapes["search.pushes"][1]
 
         def choose(obs: NDArray[np.float32]) -> NDArray[np.float32]:
             noise = torch.zeros(1, A)

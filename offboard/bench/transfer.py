@@ -166,16 +166,19 @@ def _steps_ratio(grid: Grid, pair: str) -> tuple[float | None, str | None]:
 
 
 def _comparable(grid: Grid, pair: str) -> bool:
-    """Whether ours and plain fine-tuning share seeds and budget."""
+    """Whether ours and plain fine-tuning share seeds and budget, and have an area to compare.
+
+    A run in the real-time loop is judged before and after: two points are no curve.
+    """
     ours, theirs = grid.get((pair, OURS)), grid.get((pair, FINE_TUNED))
-    if ours is None or theirs is None:
+    if ours is None or theirs is None or ours.steps.size <= 2:
         return False
     return ours.budget == theirs.budget and bool(set(ours.seeds) & set(theirs.seeds))
 
 
 def _not_compared(grid: Grid) -> list[str]:
     return [
-        f"{pair}: {OURS} and {FINE_TUNED} share no seed or not the budget, areas are not compared"
+        f"{pair}: {OURS} and {FINE_TUNED} share no seed, not the budget or no curve, areas are not compared"
         for pair in sorted({pair for pair, _ in grid})
         if {(pair, OURS), (pair, FINE_TUNED)} <= grid.keys() and not _comparable(grid, pair)
     ]

@@ -8,6 +8,7 @@ expects. Where the model has no say (the course is not ``relabel``) the newest i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import mean
 
@@ -19,7 +20,7 @@ from offboard.networks import act
 from offboard.replay import Batch, join
 from offboard.rollout import Policy, actor_policy
 from offboard.sac import Sac
-from offboard.snapshots import imagined_return
+from offboard.snapshots import Act, imagined_returns
 from offboard.switch import Course
 from offboard.world_model import ModelState, WorldModel
 
@@ -48,8 +49,6 @@ class TransferAgent:
         self._waiting: list[Batch] = []
         self._starts: list[Tensor] = []
         self._kept = [_Kept(learner.state.actor)]
-        self._basis: tuple[object, object] = (None, None)
-        self._known: list[tuple[Tensor, float]] = []
         self._total, self._begins = 0.0, True
 
     @property
@@ -97,32 +96,31 @@ class TransferAgent:
         """The newest actor explores from now on; the worst of the others is forgotten."""
         self._kept.append(_Kept(self._learner.state.actor))
         if len(self._kept) > SNAPSHOTS:
-            self._kept.remove(min(self._kept[:-1], key=self._worth))
+            *before, _ = self._kept
+            del self._kept[_best([-worth for worth in self._worth(before)])]
 
     def _deployed(self) -> Tensor:
-        if self._learner.evidence.course is not Course.RELABEL or not self._starts:
+        if not (self._learner.trusts_model and self._starts):
             return self._learner.state.actor
-        return max([_Kept(self._learner.state.actor), *self._kept], key=self._worth).actor
+        candidates = [_Kept(self._learner.state.actor), *self._kept]
+        return candidates[_best(self._worth(candidates))].actor
 
-    def _worth(self, kept: _Kept) -> float:
-        expected = self._expected(kept.actor)
-        return min(expected, mean(kept.returns)) if kept.returns else expected
-
-    def _expected(self, actor: Tensor) -> float:
-        """What the model expects of ``actor``; asked again only of a new model or start."""
-        basis = (self.model_state, self._starts)
-        if any(new is not old for new, old in zip(basis, self._basis, strict=True)):
-            self._basis, self._known = basis, []
-        for known, value in self._known:
-            if known is actor:
-                return value
-        self._known.append((actor, self._imagined(actor)))
-        return self._known[-1][1]
-
-    def _imagined(self, actor: Tensor) -> float:
-        named = self._sac.actor_space.view(actor)
-        quiet = torch.zeros(len(self._starts), self._sac.action_size)
-        return imagined_return(
-            self._model, self.model_state, lambda obs: act(named, obs, quiet),
+    def _worth(self, candidates: Sequence[_Kept]) -> list[float]:
+        """The less of what the model expects of each and of what was measured."""
+        expected = imagined_returns(
+            self._model, self.model_state, [self._act(kept.actor) for kept in candidates],
             torch.stack(self._starts), LOOK_AHEAD,
         )  # fmt: skip
+        return [
+            min(value, mean(kept.returns)) if kept.returns else value
+            for value, kept in zip(expected, candidates, strict=True)
+        ]
+
+    def _act(self, actor: Tensor) -> Act:
+        named = self._sac.actor_space.view(actor)
+        quiet = torch.zeros(len(self._starts), self._sac.action_size)
+        return lambda obs: act(named, obs, quiet)
+
+
+def _best(worth: Sequence[float]) -> int:
+    return max(range(len(worth)), key=worth.__getitem__)

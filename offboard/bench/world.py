@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from offboard.columns import Columns, LastAction, Unnamed
 from offboard.rollout import Env
 from offboard.sac import Sac, SacConfig
-from offboard.task_setup import load_task
+from offboard.task_setup import TaskSetup, load_task
 from offboard.world_model import ModelConfig, WorldModel
 from protocol import walk
 from protocol.errors import ConfigError
@@ -21,6 +22,7 @@ from protocol.tasks import Judge
 MODULE = "sim_harness.registration"
 RIG = "wombet/Rig-v0"
 QUADRUPED = "wombet/Quadruped-v0"
+_WALK = LastAction(walk.SIZE, walk.JOINTS, walk.LAST_ACTION.start)
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,27 @@ class Problem:
 
     def sac(self, config: SacConfig) -> Sac:
         """The algorithm for this observation and action size."""
-        return Sac(self.layout.size, self.layout.action_size, self.discount, config)
+        return sac_of(self.layout.size, self.layout.action_size, self.discount, config)
 
     def world_model(self, config: ModelConfig) -> WorldModel:
         """The ensemble for this observation and task."""
-        return WorldModel(self.layout, self.judge, config)
+        return _world_model(self.layout, self.judge, config)
+
+
+@cache
+def sac_of(O: int, A: int, discount: float, config: SacConfig) -> Sac:
+    """One for each process: it has no state, and compiling it takes longer than a short cell."""
+    return Sac(O, A, discount, config)
+
+
+@cache
+def _unnamed(O: int, A: int) -> Unnamed:
+    return Unnamed(O, A)
+
+
+@cache
+def _world_model(layout: Columns, judge: Judge | None, config: ModelConfig) -> WorldModel:
+    return WorldModel(layout, judge, config)
 
 
 def open_world(world: World) -> Env:
@@ -59,12 +77,16 @@ def open_world(world: World) -> Env:
 def problem_of(world: World, discount: float) -> Problem:
     """Rig and quadruped have a reward that is known; elsewhere it must be learned."""
     if world.env_id == RIG:
-        setup = load_task(Path(world.options["robot"]), world.options["task"])
+        setup = _task(world.options["robot"], world.options["task"])
         return Problem(setup.layout, setup.judge, setup.discount)
     if world.env_id == QUADRUPED:
-        columns = LastAction(walk.SIZE, walk.JOINTS, walk.LAST_ACTION.start)
-        return Problem(columns, walk.walk, discount)
+        return Problem(_WALK, walk.walk, discount)
     env = open_world(world)
     O, A = (int(np.prod(space.shape or ())) for space in (env.observation_space, env.action_space))
     env.close()
-    return Problem(Unnamed(O, A), None, discount)
+    return Problem(_unnamed(O, A), None, discount)
+
+
+@cache
+def _task(robot: str, task: str) -> TaskSetup:
+    return load_task(Path(robot), task)

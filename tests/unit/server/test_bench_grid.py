@@ -81,11 +81,11 @@ def test_the_planner_acts_once_the_model_knows_the_target(
     tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("offboard.finetune.decide", lambda *_: Course.RELABEL)
-    result = run_cell(Cell(tiny(), "ours_planner", 0), tmp_path)
+    result = run_cell(Cell(tiny(), "ours", 0), tmp_path)
     assert result["switch"] == "relabel"
-    actor = run_cell(Cell(tiny(), "ours_always", 0), tmp_path)
+    actor = run_cell(Cell(tiny(), "ours_actor", 0), tmp_path)
     curves = gather(read_outcomes(tmp_path))
-    planned, acted = (curves["furuta", name].returns[0] for name in ("ours_planner", "ours_always"))
+    planned, acted = (curves["furuta", name].returns[0] for name in ("ours", "ours_actor"))
     assert planned[0] == acted[0]
     assert planned[-1] != acted[-1]
     assert "uncertainty" not in actor

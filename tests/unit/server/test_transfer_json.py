@@ -138,6 +138,14 @@ def test_other_budgets_are_not_compared(tmp_path: Path) -> None:
     assert any("areas are not compared" in note for note in document["notes"])
 
 
+def test_a_return_before_and_one_after_are_no_curve_to_compare(tmp_path: Path) -> None:
+    for method in ("ours", "ft"):
+        write_cell(tmp_path, "live", method, 0, [1.0, 2.0], steps=(0, 1000))
+    document = written(tmp_path)
+    assert document["versus_ft"] == {}
+    assert any("areas are not compared" in note for note in document["notes"])
+
+
 def test_improvement_is_over_every_pair_and_method(three: Path) -> None:
     write_method(three, "other", "ours", NEVER)
     write_method(three, "other", "ft", FAST)
