@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -114,9 +115,14 @@ def cell_name(cell: Cell) -> str:
 
 
 def reported(work: Callable[..., object], arguments: tuple[Any, ...]) -> str | None:
-    """Errors cross processes as text: an exception may not be made again on the other side."""
+    """Errors cross processes as text: an exception may not be made again on the other side.
+
+    One that nobody foresaw is a fault of this one piece of work; it is told where it happened.
+    """
     try:
         work(*arguments)
     except WombetError as error:
         return str(error)
+    except Exception:
+        return traceback.format_exc()
     return None

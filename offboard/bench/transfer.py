@@ -178,7 +178,8 @@ def _comparable(grid: Grid, pair: str) -> bool:
 
 def _not_compared(grid: Grid) -> list[str]:
     return [
-        f"{pair}: {OURS} and {FINE_TUNED} share no seed, not the budget or no curve, areas are not compared"
+        f"{pair}: {OURS} and {FINE_TUNED} share no seed, not the budget or no curve, "
+        "areas are not compared"
         for pair in sorted({pair for pair, _ in grid})
         if {(pair, OURS), (pair, FINE_TUNED)} <= grid.keys() and not _comparable(grid, pair)
     ]

@@ -1,13 +1,14 @@
 """The product's own learner in lock step: what ``wombet-offboard serve`` runs, without a robot.
 
 The learner's newest actor explores. What would be deployed is the best snapshot of those that have
-acted for an episode, and the newest: late training and the dip after a change of task must not
+acted for an episode, as on the robot: late training and the dip after a change of task must not
 destroy a good policy. A snapshot is worth the less of what was measured and what the adapted model
 expects. Where the model has no say (the course is not ``relabel``) the newest is deployed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import mean
@@ -32,10 +33,10 @@ LOOK_AHEAD = 250
 
 @dataclass(eq=False)
 class _Kept:
-    """An actor (P,) and the exploring returns that were measured with it."""
+    """An actor (P,) and the mean rewards per step of the exploring episodes it has acted in."""
 
     actor: Tensor
-    returns: list[float] = field(default_factory=list)
+    measured: list[float] = field(default_factory=list)
 
 
 class TransferAgent:
@@ -49,7 +50,7 @@ class TransferAgent:
         self._waiting: list[Batch] = []
         self._starts: list[Tensor] = []
         self._kept = [_Kept(learner.state.actor)]
-        self._total, self._begins = 0.0, True
+        self._rewards: list[float] = []
 
     @property
     def evidence(self) -> Evidence:
@@ -84,13 +85,12 @@ class TransferAgent:
             self._keep()
 
     def _measure(self, transition: Batch, over: bool) -> None:
-        if self._begins:
+        if not self._rewards:
             self._starts = [*self._starts, transition.obs[0]][-STARTS:]
-        self._begins = over
-        self._total += float(transition.reward)
+        self._rewards.append(float(transition.reward))
         if over:
-            self._kept[-1].returns.append(self._total)
-            self._total = 0.0
+            self._kept[-1].measured.append(mean(self._rewards))
+            self._rewards.clear()
 
     def _keep(self) -> None:
         """The newest actor explores from now on; the worst of the others is forgotten."""
@@ -102,18 +102,18 @@ class TransferAgent:
     def _deployed(self) -> Tensor:
         if not (self._learner.trusts_model and self._starts):
             return self._learner.state.actor
-        candidates = [_Kept(self._learner.state.actor), *self._kept]
-        return candidates[_best(self._worth(candidates))].actor
+        flown = [kept for kept in self._kept if kept.measured] or self._kept
+        return flown[_best(self._worth(flown))].actor
 
     def _worth(self, candidates: Sequence[_Kept]) -> list[float]:
-        """The less of what the model expects of each and of what was measured."""
+        """Rewards per step: the less of what the model expects of each and what was measured."""
         expected = imagined_returns(
             self._model, self.model_state, [self._act(kept.actor) for kept in candidates],
             torch.stack(self._starts), LOOK_AHEAD,
         )  # fmt: skip
         return [
-            min(value, mean(kept.returns)) if kept.returns else value
-            for value, kept in zip(expected, candidates, strict=True)
+            min(total / LOOK_AHEAD, mean(kept.measured) if kept.measured else math.inf)
+            for total, kept in zip(expected, candidates, strict=True)
         ]
 
     def _act(self, actor: Tensor) -> Act:
