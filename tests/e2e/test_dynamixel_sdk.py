@@ -1,13 +1,9 @@
 """ROBOTIS' own SDK talks to ``wombet-sim plant`` as it would to motors on a USB adapter."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from dynamixel_sdk import (
@@ -18,8 +14,8 @@ from dynamixel_sdk import (
     PacketHandler,
     PortHandler,
 )
+from plant_process import Patience, running_plant
 
-ROOT = Path(__file__).parents[2]
 ARM, PENDULUM = 1, 2
 OPERATING_MODE, TORQUE_ENABLE, BUS_WATCHDOG, GOAL_CURRENT = 11, 64, 98, 102
 PRESENT_CURRENT, PRESENT_POSITION, POSITION_OFFSET = 126, 132, 6
@@ -28,37 +24,8 @@ ACCESS_ERROR, RANGE_ERROR = 7, 4
 pytestmark = pytest.mark.e2e
 
 
-class PatientPort(PortHandler):
-    """The SDK gives up after 34 ms of wall time; a busy test machine deserves more.
-
-    Source: FLEET.md § 8, faults of the SDK.
-    """
-
-    def setPacketTimeout(self, packet_length):  # noqa: N802
-        self.setPacketTimeoutMillis(500.0)
-
-    def getCurrentTime(self):  # noqa: N802
-        return time.monotonic() * 1e3
-
-
-@contextmanager
-def running_plant(directory):
-    """A plant in its own process: the path of its link, and the process."""
-    link = directory / "dxl"
-    arguments = ["--robot", "hw_configs/furuta.toml", "--link", link, "--stats", directory / "s"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sim_harness.main", "plant", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            assert "furuta/nominal" in process.stdout.readline()
-            yield link, process
-        finally:
-            process.kill()
+class PatientPort(Patience, PortHandler):
+    """The SDK's own, with time to spare."""
 
 
 @contextmanager
@@ -74,7 +41,8 @@ def opened(link):
 
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory):
-    with running_plant(tmp_path_factory.mktemp("plant")) as (link, _):
+    link = tmp_path_factory.mktemp("plant") / "dxl"
+    with running_plant("furuta", link):
         yield link
 
 
@@ -165,7 +133,8 @@ def test_its_silence_trips_the_watchdog(port, sdk):
 
 
 def test_sigterm_ends_it_cleanly_with_its_numbers(sdk, tmp_path):
-    with running_plant(tmp_path) as (link, process):
+    link = tmp_path / "dxl"
+    with running_plant("furuta", link, "--stats", tmp_path / "s") as process:
         with opened(link) as port:
             for _ in range(5):
                 assert sdk.ping(port, ARM)[1] == COMM_SUCCESS

@@ -1,13 +1,9 @@
 """Feetech's own SDK talks to ``wombet-sim plant`` as it would to servos on a USB adapter."""
 
-import os
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+from plant_process import Patience, running_plant
 from scservo_sdk import (
     COMM_RX_TIMEOUT,
     COMM_SUCCESS,
@@ -17,7 +13,6 @@ from scservo_sdk import (
     PortHandler,
 )
 
-ROOT = Path(__file__).parents[2]
 SERVOS = range(1, 6)
 TORQUE_ENABLE, GOAL_POSITION, TORQUE_LIMIT = 40, 42, 48
 PRESENT_POSITION, PRESENT_VOLTAGE, PRESENT_TEMPERATURE = 56, 62, 63
@@ -27,42 +22,14 @@ LITTLE_ENDIAN = 0
 pytestmark = pytest.mark.e2e
 
 
-class PatientPort(PortHandler):
-    """The SDK gives up after 34 ms of wall time; a busy test machine deserves more.
-
-    Source: FLEET.md § 8, faults of the SDK.
-    """
-
-    def setPacketTimeout(self, packet_length):  # noqa: N802
-        self.setPacketTimeoutMillis(500.0)
-
-    def getCurrentTime(self):  # noqa: N802
-        return time.monotonic() * 1e3
-
-
-@contextmanager
-def running_plant(directory):
-    """A plant in its own process: the path of its link."""
-    link = directory / "arm"
-    arguments = ["--robot", "hw_configs/arm5.toml", "--link", str(link)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sim_harness.main", "plant", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            assert "arm5/nominal" in process.stdout.readline()
-            yield link
-        finally:
-            process.kill()
+class PatientPort(Patience, PortHandler):
+    """The SDK's own, with time to spare."""
 
 
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory):
-    with running_plant(tmp_path_factory.mktemp("plant")) as link:
+    link = tmp_path_factory.mktemp("plant") / "arm"
+    with running_plant("arm5", link):
         yield link
 
 
