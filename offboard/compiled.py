@@ -26,7 +26,7 @@ def compiled(function: F) -> F:
     """
     if not can_compile():
         return function
-    graph: F = torch.compile(  # type: ignore[assignment]
+    graph: F = torch.compile(  # type: ignore[call-overload]
         function, fullgraph=True, dynamic=False, isolate_recompiles=True
     )
     return graph

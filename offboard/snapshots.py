@@ -38,7 +38,9 @@ def imagined_returns(
     S, rows = starts.shape[0], len(acts) * starts.shape[0]
     obs, alive, total = starts.repeat(len(acts), 1), torch.ones(rows), torch.zeros(rows)
     for _ in range(steps):
-        action = torch.cat([act(part) for act, part in zip(acts, obs.split(S), strict=True)])
+        action = torch.cat(
+            [act(part) for act, part in zip(acts, obs.view(len(acts), S, -1), strict=True)]
+        )
         step = model.expect(state, obs, action)
         total += alive * step.reward
         alive *= 1.0 - step.terminated

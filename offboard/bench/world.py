@@ -47,7 +47,7 @@ class Problem:
 
     def world_model(self, config: ModelConfig) -> WorldModel:
         """The ensemble for this observation and task."""
-        return _world_model(self.layout, self.judge, config)
+        return _world_model(self, config)
 
 
 @cache
@@ -62,8 +62,8 @@ def _unnamed(O: int, A: int) -> Unnamed:
 
 
 @cache
-def _world_model(layout: Columns, judge: Judge | None, config: ModelConfig) -> WorldModel:
-    return WorldModel(layout, judge, config)
+def _world_model(problem: Problem, config: ModelConfig) -> WorldModel:
+    return WorldModel(problem.layout, problem.judge, config)
 
 
 def open_world(world: World) -> Env:
