@@ -92,6 +92,10 @@ class Ingest:
         """Latest report of each robot."""
         return self._reception.reports
 
+    def stop_reason(self, robot: str) -> str:
+        """Why the operator wants ``robot`` stopped; empty if it need not."""
+        return self._stops.reason_for(robot)
+
     @property
     def refusals(self) -> Counter[str]:
         """Handshakes and messages refused since the start, by reason."""

@@ -28,7 +28,8 @@ from protocol.step_record import End, Rows
 
 TOPIC = "/step"
 _UNITS = {"position": "rad", "velocity": "rad/s", "goal": "rad"}
-_UNITS |= dict.fromkeys(("cos", "sin", "applied"), "1")
+_UNITS |= dict.fromkeys(("cos", "sin", "applied", "gravity"), "1")
+_UNITS |= {"gyro": "rad/s", "speed": "m/s", "command": "m/s"}
 
 
 def archive_episodes(
@@ -81,14 +82,23 @@ def finished_episodes(batches: Iterable[Rows]) -> Iterator[Rows]:
                 parts = []
 
 
-def step_schema(spec: RobotSpec) -> bytes:
-    """JSON Schema of one step: every column by name, with its unit."""
-    joints = [joint.name for joint in spec.actuated]
-    observation = {
-        label: _number(f"{_UNITS[term.kind]}, times {term.scale:g}")
+def column_units(spec: RobotSpec) -> dict[str, str]:
+    """Unit and scale of each observation column, in order, as in ``rad/s, times 0.1``."""
+    return {
+        label: f"{_UNITS[term.kind]}, times {term.scale:g}"
         for label, term in zip(Layout(spec).labels, spec.observation, strict=True)
     }
-    actions = {joint: _number("unit action, 1 is full effort") for joint in joints}
+
+
+def action_units(spec: RobotSpec) -> dict[str, str]:
+    """Unit of each action, in order."""
+    return {joint.name: "unit action, 1 is full effort" for joint in spec.actuated}
+
+
+def step_schema(spec: RobotSpec) -> bytes:
+    """JSON Schema of one step: every column by name, with its unit."""
+    observation = {name: _number(unit) for name, unit in column_units(spec).items()}
+    actions = {name: _number(unit) for name, unit in action_units(spec).items()}
     properties = {
         **{
             name: {"type": "integer"}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -19,8 +22,26 @@ from protocol.messages import Report
 STATUS_FILE = "status.json"
 
 
+class RobotStatus(Struct, frozen=True, kw_only=True):
+    """What is known of one robot; ``heard_s`` is the Unix time of its newest report, 0 for none."""
+
+    name: str
+    heard_s: float = 0.0
+    report: Report | None = None
+    stopped: str = ""
+
+
 class ServeStatus(Struct, frozen=True, kw_only=True):
-    """A snapshot of session, ingest and the robot's last report."""
+    """A snapshot of session, ingest and what robots last reported.
+
+    Attributes:
+        report: of the robot that adapts.
+        robots: every robot that has spoken since the start, by name.
+        clock_steps_back: how often a robot's clock ran backwards.
+        damaged: batches in the store that are not what was written.
+        pinned: the policy version robots are to stay with, 0 if none.
+        pin_trouble: why the version that somebody wants pinned is not; empty if it is.
+    """
 
     pid: int
     endpoint: str
@@ -34,25 +55,66 @@ class ServeStatus(Struct, frozen=True, kw_only=True):
     episodes: list[Episode]
     evidence: Evidence
     report: Report | None = None
+    unit: str = ""
+    robots: list[RobotStatus] = []
+    clock_steps_back: int = 0
+    damaged: int = 0
+    pinned: int = 0
+    pin_trouble: str = ""
 
 
-def snapshot(
-    session: Session, evidence: Evidence, published: int, ingest: Ingest, unit: str
-) -> ServeStatus:
+class Presence:
+    """When each robot was last heard: a report differs from the one before by its ticks."""
+
+    def __init__(self, clock_s: Callable[[], float] = time.time) -> None:
+        """``clock_s`` is Unix time."""
+        self._clock_s = clock_s
+        self._heard: dict[str, tuple[Report, float]] = {}
+
+    def robots(
+        self, reports: Iterable[tuple[str, Report]], stop_reason: Callable[[str], str]
+    ) -> list[RobotStatus]:
+        """Every robot by name, with the time its report was first seen here."""
+        for name, report in reports:
+            if name not in self._heard or self._heard[name][0] is not report:
+                self._heard[name] = report, self._clock_s()
+        return [
+            RobotStatus(name=name, heard_s=heard_s, report=report, stopped=stop_reason(name))
+            for name, (report, heard_s) in sorted(self._heard.items())
+        ]
+
+
+class Around(NamedTuple):
+    """What a status tells beside session and ingest."""
+
+    unit: str
+    published: int
+    robots: list[RobotStatus]
+    damaged: int
+    pin_trouble: str
+
+
+def snapshot(session: Session, evidence: Evidence, ingest: Ingest, around: Around) -> ServeStatus:
     """The present state; safe to call while ingest runs."""
     return ServeStatus(
         pid=os.getpid(),
         endpoint=ingest.endpoint,
         phase=session.phase.value,
         version=session.version,
-        published=published,
+        published=around.published,
         held_back=session.held_back,
         unfit=session.unfit,
         committed=ingest.committed,
         refusals=dict(ingest.refusals),
         episodes=session.episodes,
         evidence=evidence,
-        report=ingest.reports.get(unit),
+        report=ingest.reports.get(around.unit),
+        unit=around.unit,
+        robots=around.robots,
+        clock_steps_back=ingest.clock_steps_back,
+        damaged=around.damaged,
+        pinned=session.pinned,
+        pin_trouble=around.pin_trouble,
     )
 
 

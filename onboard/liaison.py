@@ -156,4 +156,6 @@ class Liaison:
             dropped=status.dropped,
             events=status.events[-64:],
             held_back=self._held_back or msgspec.UNSET,
+            waiting=max(0, self._spool.newest + 1 - self._spool.first_held),
+            interventions=status.interventions,
         )

@@ -84,7 +84,9 @@ class PolicyEvent(Struct, frozen=True, kw_only=True):
 class Report(_Message, frozen=True, tag="report"):
     """Robot → server, about once a second: cumulative state; safe to lose and to repeat.
 
-    ``held_back`` says which newer bundle is not tried, and why; absent if none is.
+    ``held_back`` says which newer bundle is not tried, and why; absent if none is. ``waiting`` are
+    the batches in the spool that the server has not acknowledged, ``interventions`` the ticks in
+    which the safety layer changed a command; absent from robots that do not say.
     """
 
     epoch: Epoch
@@ -97,6 +99,8 @@ class Report(_Message, frozen=True, tag="report"):
     dropped: Count
     events: Annotated[list[PolicyEvent], Meta(max_length=64)] = []
     held_back: Text | UnsetType = UNSET
+    waiting: Count | UnsetType = UNSET
+    interventions: Count | UnsetType = UNSET
 
 
 class Fetch(_Message, frozen=True, tag="fetch"):

@@ -122,7 +122,7 @@ def serve_config(recipe: LiveRecipe, place: Path, endpoint: str) -> ServeConfig:
         robot=robot, task=task, unit=UNIT, source=place / "source",
         generated=place / "generate", keys=place / "keys", endpoint=endpoint,
         seed=recipe.cell.seed, cpus=learner_cpus(robot), nice=BELOW_ROBOT, policy=method.policy,
-        sac=pair.recipe.target_sac, finetune=learning, session=session,
+        sac=pair.recipe.target_sac, finetune=learning, session=session, page_port=0,
     )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ from offboard.demo.loop import BELOW_ROBOT, Loop, deaths, learner_cpus, running
 from offboard.demo.processes import call
 from offboard.demo.summary import broken, summarise, swap_positions
 from offboard.durable_file import write_durably
+from offboard.page.key import KEY_FILE, read_key
+from offboard.page.main import DEFAULT_PORT, announce
 from offboard.report import cell, page, plane_plot, returns_plot, timing_plot, uncertainty_plot
 from offboard.run_dir import existing_run, to_json
 from offboard.serve_status import ServeStatus
@@ -39,8 +41,19 @@ LIVE = ("serve", "robot", "keys", "logs")
 class DemoConfig:
     """What to run; the defaults are the flagship: Furuta, nominal to target.
 
-    ``policy`` is what the robot gets: the actor, or a search around it. ``…_options`` are further
-    command-line options of a stage: ``--source-options="--seed 3"``.
+    Attributes:
+        robot: robot file, hw_configs/NAME.toml.
+        task: of the robot file.
+        body: which plant.bodies table stands in for the machine.
+        unit: name of the robot.
+        seed: of everything random; the same seed gives the same result.
+        endpoint: where server and robot meet, tcp://ADDRESS:PORT.
+        resume: keep the learning stages of an earlier demo in --out.
+        policy: what the robot gets: the actor, or a search around it.
+        page_port: port on loopback of the live page; 0 for no page.
+        source_options: further options of the stage: ``--source-options="--seed 3"``.
+        generate_options: likewise.
+        expert_options: likewise.
     """
 
     robot: Path
@@ -51,6 +64,7 @@ class DemoConfig:
     endpoint: str = "tcp://127.0.0.1:5571"
     resume: bool = False
     policy: Literal["actor", "planner"] = "actor"
+    page_port: int = DEFAULT_PORT
     source_options: str = ""
     generate_options: str = ""
     expert_options: str = ""
@@ -123,7 +137,7 @@ def _loop(config: DemoConfig, out: Path) -> Loop:
         robot=config.robot, task=config.task, unit=config.unit, source=out / "source",
         generated=out / "generate", keys=out / "keys", endpoint=config.endpoint,
         cpus=learner_cpus(config.robot), nice=BELOW_ROBOT, policy=config.policy,
-        session=config.session,
+        session=config.session, page_port=config.page_port,
     )  # fmt: skip
     return Loop(serve, config.body, config.seed, out)
 
@@ -131,6 +145,7 @@ def _loop(config: DemoConfig, out: Path) -> Loop:
 def _adapt(config: DemoConfig, loop: Loop) -> dict[str, Any]:
     """Let the robot work until the session is done; the control process's last status."""
     with running(loop) as robot:
+        _point_at_page(config.page_port, loop.out / "serve")
         with view() as screen:
 
             def over(status: ServeStatus) -> bool:
@@ -139,6 +154,12 @@ def _adapt(config: DemoConfig, loop: Loop) -> dict[str, Any]:
 
             robot.until(over, 60.0 + EPISODE_MAX_S * config.session.episodes)
         return robot.stop()
+
+
+def _point_at_page(port: int, run: Path) -> None:
+    """Where to look: the server's own words went into its log."""
+    if port and (run / KEY_FILE).exists():
+        announce(run, port, read_key(run), Console(stderr=True))
 
 
 def _summarise(config: DemoConfig, out: Path, control: dict[str, Any]) -> dict[str, Any]:

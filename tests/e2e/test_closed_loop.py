@@ -28,6 +28,7 @@ SESSION = {
     "--session.zero-shot-episodes": "1",
     "--session.final-episodes": "1",
     "--session.publish-every": "90",
+    "--page-port": "0",
 }
 
 

@@ -6,9 +6,11 @@ import io
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from made_records import make_records
 
 from onboard.bundle_store import Update
 from onboard.event_log import EventLog
@@ -16,6 +18,7 @@ from onboard.liaison import Liaison
 from onboard.spool import Spool, open_spool
 from onboard.version_floor import Floor
 from protocol.errors import WireError
+from protocol.messages import Report
 
 
 class Control:
@@ -67,3 +70,30 @@ def test_a_bundle_that_arrived_does_not_wait_for_the_next_round(
     courier.update = Update(Floor(bundle=3), version=3)
     liaison.step(0.3)
     assert control.asked == 2
+
+
+def test_a_report_tells_what_waits_in_the_spool_and_what_the_envelope_changed(
+    spool: Spool, tmp_path: Path
+) -> None:
+    class Present(Control):
+        def status(self) -> Any:
+            return SimpleNamespace(
+                pid=1, scheduling="soft", mode="RUN", active_version=3, pinned_version=0,
+                committed_versions=[], ticks=9, missed_ticks=1, produced=9, dropped=0, events=[],
+                changes=[], interventions=7,
+            )  # fmt: skip
+
+    class Told(Uplink):
+        heard: Report | None = None
+
+        def report(self, report: Report) -> None:
+            self.heard = report
+
+    uplink, store = Told(), SimpleNamespace(held=list)
+    parts: list[Any] = [Present(), store, Courier(), uplink]
+    liaison = Liaison(*parts, spool, EventLog(io.StringIO(), lambda: 0.0), tmp_path / "floor")
+    for now_s, waiting in ((0.0, 0), (2.0, 1)):
+        liaison.step(now_s)
+        assert uplink.heard is not None
+        assert (uplink.heard.waiting, uplink.heard.interventions) == (waiting, 7)
+        spool.append(make_records(0, 10))

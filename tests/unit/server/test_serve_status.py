@@ -12,7 +12,16 @@ from made_messages import TO_SERVER
 from offboard.assembler import Episode
 from offboard.finetune import Evidence
 from offboard.mismatch import Mismatch
-from offboard.serve_status import STATUS_FILE, ServeStatus, as_rows, read_status, write_status
+from offboard.page.run_files import RunFiles
+from offboard.serve_status import (
+    STATUS_FILE,
+    Presence,
+    RobotStatus,
+    ServeStatus,
+    as_rows,
+    read_status,
+    write_status,
+)
 from offboard.switch import Course
 from protocol.errors import StoreError
 from protocol.messages import Report
@@ -45,6 +54,12 @@ STATUS = ServeStatus(
         course=Course.RELABEL,
     ),
     report=REPORT,
+    unit="rig-1",
+    robots=[RobotStatus(name="rig-1", heard_s=9.5, report=REPORT, stopped="smoke")],
+    clock_steps_back=2,
+    damaged=3,
+    pinned=1,
+    pin_trouble="none",
 )
 
 
@@ -86,3 +101,27 @@ def test_episodes_as_rows_are_json(tmp_path: Path) -> None:
     (row,) = json.loads(json.dumps(as_rows([EPISODE])))
     assert row["versions"] == {"1": 100, "12": 150}
     assert (row["end"], row["total"]) == (2, 96.5)
+
+
+def test_the_page_reads_what_the_server_writes(tmp_path: Path) -> None:
+    write_status(tmp_path, STATUS)
+    seen = RunFiles(tmp_path).read()
+    assert seen.status is not None
+    written = msgspec.to_builtins(STATUS)
+    for name, value in msgspec.to_builtins(seen.status).items():
+        if name == "evidence":
+            assert value.items() <= written["evidence"].items()
+        else:
+            assert value == written[name], name
+
+
+def test_a_robot_is_heard_when_its_report_is_another() -> None:
+    now_s = [100.0]
+    presence = Presence(lambda: now_s[0])
+    again = msgspec.structs.replace(REPORT)
+    for report, then_s in ((REPORT, 100.0), (REPORT, 101.0), (again, 102.0)):
+        now_s[0] = then_s
+        (seen,) = presence.robots([("rig-1", report)], lambda name: f"{name} is on fire")
+        assert seen.heard_s == (100.0 if report is REPORT else 102.0)
+    assert seen.stopped == "rig-1 is on fire"
+    assert [robot.name for robot in presence.robots([], lambda name: "")] == ["rig-1"]
