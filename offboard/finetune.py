@@ -18,7 +18,7 @@ from offboard.adaptation import adapt_further, resumed, unadapted
 from offboard.mismatch import Mismatch, measure
 from offboard.replay import Batch, Replay, join
 from offboard.run_dir import pack, unpack
-from offboard.sac import Sac, SacState
+from offboard.sac import Sac, SacLoss, SacState
 from offboard.sampling import SamplingConfig, beliefs, draw, effective_size, offline_fraction
 from offboard.switch import Course, SwitchConfig, decide
 from offboard.world_model import ModelState, WorldModel
@@ -28,8 +28,14 @@ from offboard.world_model import ModelState, WorldModel
 class FinetuneConfig:
     """Budgets per target transition.
 
-    ``ways`` of adapting compete by held-out error (``offboard/adaptation.py``). ``course`` None
-    lets the switch decide at the first adaptation.
+    Attributes:
+        updates_per_step: of actor and critics, for each target transition.
+        warmup_steps: target transitions before the first update.
+        adapt_every: target transitions between adaptations of the model.
+        adapt_steps: updates of the model at each.
+        capacity: target transitions that are kept.
+        ways: of adapting; they compete by held-out error (``offboard/adaptation.py``).
+        course: what to do with prior data; by default the switch decides at the first adaptation.
     """
 
     updates_per_step: int = 4
@@ -122,6 +128,7 @@ class Learner:
             seed
         )  # leaves plain updates as they are
         self._nmse: float | None = None
+        self._loss: SacLoss | None = None
         self._updates = 0
         self._adapted_at = 0
 
@@ -138,6 +145,11 @@ class Learner:
             self._course,
             self._adaptation.way if self._adapted_at else None,
         )
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Of the last update, as a log names them; nothing before there was one."""
+        return {} if self._loss is None else self._loss.row()
 
     @property
     def model_state(self) -> ModelState:
@@ -260,7 +272,9 @@ class Learner:
         cumulative = self._beliefs().double().cumsum(0)
         for _ in range(updates):
             batch = self._mixed(offline, size - offline, cumulative)
-            self.state, _ = self._sac.update(self.state, batch, self._sac.noise(self._generator))
+            self.state, self._loss = self._sac.update(
+                self.state, batch, self._sac.noise(self._generator)
+            )
         self._updates += updates
 
     @torch.no_grad()

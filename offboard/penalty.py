@@ -20,7 +20,13 @@ from offboard.world_model import ModelState, WorldModel
 
 @dataclass(frozen=True)
 class PenaltyConfig:
-    """How many episodes λ is chosen on and measured on; 0 to choose on leaves λ as configured."""
+    """How many episodes λ is chosen on and measured on.
+
+    Attributes:
+        episodes: to choose λ on; 0 leaves it as configured.
+        fresh_episodes: to measure the bound on.
+        steps: of each episode.
+    """
 
     episodes: int = 48
     fresh_episodes: int = 24

@@ -22,7 +22,17 @@ from offboard.world_model import ModelState, WorldModel
 
 @dataclass(frozen=True)
 class PlanConfig:
-    """Sizes and weights of the search; ``penalty`` is λ in units of reward per uncertainty."""
+    """Sizes and weights of the search.
+
+    Attributes:
+        horizon: H, steps of the model.
+        policy_candidates: sequences that the policy proposes.
+        random_candidates: the last plan with noise.
+        elites: best candidates, whose weighted mean is the plan.
+        temperature: of the elites' weights, in units of return.
+        random_std: of that noise, in units of action.
+        penalty: λ in units of reward per uncertainty.
+    """
 
     horizon: int = 6
     policy_candidates: int = 8

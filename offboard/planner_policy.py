@@ -41,7 +41,7 @@ class SearchConfig:
         pairs: of opposite pushes; there are N = 2 · pairs + 1 candidates.
         reach: of the largest push, in units of action.
         temperature: τ in units of return.
-        penalty: λ in units of reward per uncertainty, see :class:`~offboard.world_model.Step`.
+        penalty: λ in units of reward per uncertainty.
         seed: of the directions, where there is more than one action.
     """
 

@@ -1,10 +1,10 @@
-"""The demo's report: one HTML file with its plots inside, no scripts and no outside resources."""
+"""Reports: one HTML file with its plots inside, no scripts and no outside resources."""
 
 from __future__ import annotations
 
 import html
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -132,6 +132,32 @@ def cell(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {cell(item)}" for key, item in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def shown(value: Any) -> str:
+    """Like :func:`cell`, with lists, and a dash for what there is not."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {shown(item)}" for key, item in value.items()) or "–"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(shown(item) for item in value) + "]"
+    return "–" if value is None else cell(value)
+
+
+def interval(value: float | None, ci95: Sequence[float] | None) -> str:
+    """A number and, where there is one, its 95 % interval."""
+    if value is None or ci95 is None:
+        return shown(value)
+    return f"{cell(value)} [{cell(ci95[0])}, {cell(ci95[1])}]"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Rows of values below the names of their columns."""
+    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(shown(value))}</td>' for value in row)}</tr>"
+        for row in rows
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def _row(key: str, value: Any) -> str:

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,16 +29,29 @@ from protocol.errors import StoreError
 T = TypeVar("T", bound=tuple[Any, ...])
 
 
+def unheard(event: dict[str, Any]) -> None:
+    """Nobody listens."""
+
+
 class RunDir:
-    """One stage's directory. Use :func:`open_run` to make or resume it."""
+    """One stage's directory. Use :func:`open_run` to make or resume it.
+
+    ``on_event`` hears every event once it is written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.on_event: Callable[[dict[str, Any]], None] = unheard
 
     @property
     def result(self) -> dict[str, Any] | None:
         """The finished stage's result, or None."""
         return _read_json(self.path / "result.json")
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """What a demo summed its stages up to, or None."""
+        return _read_json(self.path / "summary.json")
 
     @property
     def config(self) -> dict[str, Any]:
@@ -63,6 +77,7 @@ class RunDir:
                 file.write(json.dumps(_plain(event)) + "\n")
         except OSError as error:
             raise StoreError(f"{path}: cannot be written ({error})") from error
+        self.on_event(event)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Every whole line of ``metrics.jsonl``; a torn last line is left out."""

@@ -6,6 +6,7 @@ Purity lets ``torch.compile`` make one graph of losses, gradients, Adam and Poly
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,8 +25,18 @@ from protocol.errors import ConfigError
 class SacConfig:
     """Recipe of LEARNING.md § 5.2 for the Furuta rig.
 
-    With ``target_subset`` M the target is the minimum of M random critics and the actor follows
-    the mean of all (REDQ, Chen et al. 2021, algorithm 1); without it both take the minimum of all.
+    Attributes:
+        width: of both hidden layers.
+        critics: how many.
+        target_subset: M: the target is the minimum of M random critics and the actor follows the
+            mean of all (REDQ, Chen et al. 2021, algorithm 1); without it both take the minimum of
+            all.
+        batch: transitions of an update.
+        lr: of actor, critics and temperature.
+        tau: share of the critics that the target critics take on at each update.
+        target_entropy: of the whole action, in nats.
+        alpha_start: temperature at the beginning.
+        alpha_min: temperature never falls below it.
     """
 
     width: int = 64
@@ -70,18 +81,47 @@ class SacLoss(NamedTuple):
     alpha: Tensor
     q: Tensor
 
+    def row(self) -> dict[str, float]:
+        """As a log names them."""
+        return {
+            "critic_loss": float(self.critic),
+            "actor_loss": float(self.actor),
+            "alpha": float(self.alpha),
+            "q": float(self.q),
+        }
+
+
+Update = Callable[[SacState, Batch, Noise], tuple[SacState, SacLoss]]
+
+
+def of_one(gradient: Tensor) -> Tensor:
+    """The mean gradient of the only worker there is."""
+    return gradient
+
 
 class Sac:
-    """The algorithm for one observation and action size; the state is the caller's."""
+    """The algorithm for one observation and action size; the state is the caller's.
 
-    def __init__(self, O: int, A: int, discount: float, config: SacConfig) -> None:
+    ``mean`` averages a gradient over the workers of one learner (``offboard/distributed.py``); it
+    becomes part of the compiled graph.
+    """
+
+    def __init__(
+        self,
+        O: int,
+        A: int,
+        discount: float,
+        config: SacConfig,
+        mean: Callable[[Tensor], Tensor] = of_one,
+    ) -> None:
         self.config = config
+        self._mean = mean
         self.action_size = A
         self._discount = discount
         self.actor_space: Space = actor_space(O, A, config.width)
         self.critic_space: Space = critic_space(O, A, config.width, config.critics)
         self._adam = Adam(config.lr)
-        self.update = compiled(self._update)
+        self.update: Update = compiled(self._update)
 
     def initial(self, seed: int) -> SacState:
         """Fresh networks."""
@@ -133,6 +173,7 @@ class Sac:
         gradient, (critic_loss, q) = grad_and_value(self._critic_loss, has_aux=True)(
             s.critic, batch, target
         )
+        gradient = self._mean(gradient)
         stepped = self._adam.step(s.critic, gradient, s.critic_m, s.critic_v, s.step + 1.0)
         state, actor_loss = self.improve(s, stepped, batch.obs, noise.action[1])
         return state, SacLoss(critic_loss, actor_loss, alpha[0], q)
@@ -157,9 +198,11 @@ class Sac:
         g_actor, (actor_loss, log_prob) = grad_and_value(self._actor_loss, has_aux=True)(
             s.actor, new_critic, obs, noise, alpha
         )
+        g_actor = self._mean(g_actor)
         new_actor, actor_m, actor_v = self._adam.step(s.actor, g_actor, s.actor_m, s.actor_v, t)
         # d/d(log α) of -α·(log π + H̄): Haarnoja et al. eq. 18
         g_alpha = -alpha * (log_prob.mean() + self.config.target_entropy)
+        g_alpha = self._mean(g_alpha)
         log_alpha, alpha_m, alpha_v = self._adam.step(s.log_alpha, g_alpha, s.alpha_m, s.alpha_v, t)
         if self.config.alpha_min > 0.0:
             log_alpha = torch.clamp_min(log_alpha, self._log_alpha_min)

@@ -20,7 +20,13 @@ ERROR_FLOOR = 1e-4
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """``start`` is the fraction before any online data, ``nmse_useless`` where trust reaches 0."""
+    """How the share of prior data falls.
+
+    Attributes:
+        start: the share before any online data.
+        half_life: target transitions after which the share is half.
+        nmse_useless: error of the adapted model at which trust in prior data reaches 0.
+    """
 
     start: float = 0.5
     half_life: int = 20_000

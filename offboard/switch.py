@@ -30,6 +30,10 @@ class SwitchConfig:
 
     ``support_min`` lies between the rig at twice its gap, 0.26 at least, and HalfCheetah's broken
     front thigh, 0.19, where relabelling lost to plain fine-tuning.
+
+    Attributes:
+        support_min: share of prior data that must be supported by target data.
+        source_nmse_max: error of the source model in the target beyond which nothing of it is used.
     """
 
     support_min: float = 0.25

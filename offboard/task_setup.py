@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from offboard.sac import Sac, SacConfig
+from torch import Tensor
+
+from offboard.sac import Sac, SacConfig, of_one
 from offboard.world_model import ModelConfig, WorldModel
 from protocol.errors import ConfigError
 from protocol.observation import Layout
@@ -29,9 +32,14 @@ class TaskSetup:
         """The task's discount per step, the one place it is written."""
         return self.spec.task(self.task).discount
 
-    def sac(self, config: SacConfig) -> Sac:
-        """The learner's algorithm for this observation and action size."""
-        return Sac(self.layout.size, self.layout.action_size, self.discount, config)
+    @property
+    def episode_answers(self) -> int:
+        """How often the policy answers in an episode that nothing ends early; see ADR 11."""
+        return self.spec.task(self.task).episode_steps // self.spec.policy.divisor
+
+    def sac(self, config: SacConfig, mean: Callable[[Tensor], Tensor] = of_one) -> Sac:
+        """The learner's algorithm for this observation and action size; ``mean`` as there."""
+        return Sac(self.layout.size, self.layout.action_size, self.discount, config, mean)
 
     def world_model(self, config: ModelConfig) -> WorldModel:
         """The ensemble for this observation and task."""

@@ -14,12 +14,20 @@ from torch import Tensor
 from offboard.replay import Batch, Replay
 from offboard.rollout import Env, actor_policy, mean_return, step_env
 from offboard.run_dir import entry, pack, unpack
-from offboard.sac import Sac, SacState
+from offboard.sac import Sac, SacLoss, SacState
 
 
 @dataclass(frozen=True)
 class OnlineConfig:
-    """Budget of an online run; LEARNING.md § 5.2 (9-10k steps, UTD 2)."""
+    """Budget of an online run; LEARNING.md § 5.2 (9-10k steps, UTD 2).
+
+    Attributes:
+        env_steps: answers of the policy in all.
+        random_steps: of these, random ones at the beginning.
+        updates_per_step: of actor and critics.
+        evaluate_every: steps; a checkpoint is written as well.
+        evaluate_episodes: of the policy without noise; the best snapshot is kept.
+    """
 
     env_steps: int = 10_000
     random_steps: int = 500
@@ -40,6 +48,17 @@ class TrainState:
     latest: float = math.nan
     best_return: float = -math.inf
     wall_s: float = 0.0
+    loss: SacLoss | None = None
+
+    def row(self) -> dict[str, float]:
+        """Where the run stands, for its log; losses are of the last update."""
+        losses = {} if self.loss is None else self.loss.row()
+        return {
+            "step": self.step,
+            "episode_return": self.latest,
+            "wall_s": round(self.wall_s, 3),
+            **losses,
+        }
 
     def tensors(self) -> dict[str, Tensor]:
         """A checkpoint."""
@@ -113,7 +132,7 @@ def train_online(
 def _update(sac: Sac, state: TrainState, updates: int) -> None:
     for _ in range(updates):
         batch = state.replay.sample(sac.config.batch, state.generator)
-        state.sac, _ = sac.update(state.sac, batch, sac.noise(state.generator))
+        state.sac, state.loss = sac.update(state.sac, batch, sac.noise(state.generator))
 
 
 def _judge(env: Env, sac: Sac, state: TrainState, episodes: int) -> None:

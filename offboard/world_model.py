@@ -30,9 +30,17 @@ from protocol.tasks import Judge
 class ModelConfig:
     """Size and training of the ensemble; LEARNING.md § 4 (5 × H64, batch 256).
 
-    ``residual`` is the width of a net beside each member that only adaptation moves; 0 for none.
-    ``uncertainty`` names what :class:`Step` carries, see :mod:`offboard.spread`; weights do not
-    depend on it.
+    Attributes:
+        members: of the ensemble.
+        width: of both hidden layers.
+        batch: transitions of an update, for each member.
+        lr: learning rate.
+        weight_decay: of AdamW.
+        holdout: share of the data that decides when to stop.
+        check_every: updates.
+        patience: checks without progress until it stops.
+        residual: width of a net beside each member that only adaptation moves; 0 for none.
+        uncertainty: which one a step carries (``offboard/spread.py``); weights do not depend on it.
     """
 
     members: int = 5

@@ -27,9 +27,18 @@ from offboard.world_model import ModelState, WorldModel
 
 @dataclass(frozen=True)
 class MopoConfig:
-    """``penalty`` is λ, ``horizon`` h, both as published for halfcheetah-medium-replay.
+    """Sizes as published for halfcheetah-medium-replay.
 
-    ``warm_start`` takes the source's actor-critic where the paper starts from nothing.
+    Attributes:
+        penalty: λ.
+        horizon: h, steps of a rollout.
+        real_ratio: share of real transitions in a batch.
+        updates: of actor and critics.
+        rollouts_every: updates.
+        rollouts: at each time.
+        rounds_kept: of rollouts.
+        online_start: share of prior data when going online.
+        warm_start: take the source's actor-critic where the paper starts from nothing.
     """
 
     penalty: float = 1.0

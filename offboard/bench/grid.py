@@ -1,22 +1,20 @@
-"""Many cells on several processes; an interrupted grid is taken up again."""
+"""Many cells side by side; an interrupted grid is taken up again."""
 
 from __future__ import annotations
 
-import multiprocessing
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from offboard.bench.cell import Cell, run_cell
 from offboard.bench.expert import EXPERT_SEED, reference_of
 from offboard.bench.pairs import Pair
 from offboard.bench.source import source_of
 from offboard.bench.switching import FORCED, OURS
+from offboard.workers import Pool
 from protocol.errors import WombetError
 
 
@@ -40,30 +38,26 @@ class Done:
     error: str | None = None
 
 
-def run_grid(cells: list[Cell], out: Path, processes: int) -> Iterator[Done]:
-    """Sources, experts and cells, each on its own process; yields as they finish.
+def run_grid(cells: list[Cell], out: Path, pool: Pool) -> Iterator[Done]:
+    """Sources, experts and cells, as many at once as ``pool`` takes; yields as they finish.
 
     A piece of work that fails is reported and does not stop the others.
     """
-    yield from run_jobs(jobs(cells), out, processes)
+    yield from run_jobs(jobs(cells), out, pool)
 
 
-def run_jobs(work: list[Job], out: Path, processes: int) -> Iterator[Done]:
-    """Each on its own process, once what it needs is over."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        waiting, over = list(work), set[str]()
-        running: dict[Future[str | None], Job] = {}
-        while waiting or running:
-            for job in ready(waiting, over)[: processes - len(running)]:
-                waiting.remove(job)
-                running[pool.submit(reported, job.work, (*job.subject, out))] = job
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                job = running.pop(future)
-                over.add(job.name)
-                yield Done(job.name, job.is_cell, future.result())
+def run_jobs(work: list[Job], out: Path, pool: Pool) -> Iterator[Done]:
+    """Each once what it needs is over; ``out`` is the last argument of all."""
+    waiting, over, out = list(work), set[str](), out.resolve()
+    running: dict[Future[str | None], Job] = {}
+    while waiting or running:
+        for job in ready(waiting, over)[: pool.slots - len(running)]:
+            waiting.remove(job)
+            running[pool.submit(reported, job.work, (*job.subject, out))] = job
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            job = running.pop(future)
+            over.add(job.name)
+            yield Done(job.name, job.is_cell, _outcome(future))
 
 
 def jobs(cells: list[Cell]) -> list[Job]:
@@ -107,6 +101,14 @@ def _source_name(pair: Pair, seed: int) -> str:
 
 def _expert_name(pair: Pair) -> str:
     return f"expert {pair.name}"
+
+
+def _outcome(future: Future[str | None]) -> str | None:
+    """What went wrong; losing one's worker is a way to go wrong too."""
+    try:
+        return future.result()
+    except WombetError as error:
+        return str(error)
 
 
 def cell_name(cell: Cell) -> str:

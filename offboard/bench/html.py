@@ -17,7 +17,7 @@ from offboard.bench.figures import GAPS, draw_benefit, draw_curves, draw_sweep, 
 from offboard.bench.outcome import Grid, gather, read_outcomes
 from offboard.bench.transfer import write_transfer
 from offboard.durable_file import write_durably
-from offboard.report import cell, document, gallery, svg
+from offboard.report import cell, document, gallery, interval, shown, svg, table
 
 Json = dict[str, Any]
 Drawing = Callable[[Axes], None]
@@ -114,10 +114,10 @@ def _provenance(scores: Json) -> str:
 
 def _bars(bars: Json) -> str:
     rows = [
-        (name, bar["wanted"], _figure(bar["figure"]), _VERDICT[bar["met"]])
+        (name, bar["wanted"], shown(bar["figure"]), _VERDICT[bar["met"]])
         for name, bar in bars.items()
     ]
-    return _table(("bar", "wanted", "figure", "verdict"), rows)
+    return table(("bar", "wanted", "figure", "verdict"), rows)
 
 
 def _pairs(scores: Json) -> Iterable[str]:
@@ -129,9 +129,9 @@ def _pairs(scores: Json) -> Iterable[str]:
     for pair in sorted({one["pair"] for one in scores["cells"]}):
         cells = [one for one in scores["cells"] if one["pair"] == pair]
         yield f"<h2>{html.escape(pair)}</h2>"
-        yield f"<p>Threshold {_figure(cells[0]['threshold'])}, "
+        yield f"<p>Threshold {shown(cells[0]['threshold'])}, "
         yield f"expert {cell(cells[0]['expert_return'])}.</p>"
-        yield _table(columns, [_cell_row(one) for one in cells])
+        yield table(columns, [_cell_row(one) for one in cells])
 
 
 def _cell_row(one: Json) -> tuple[Any, ...]:
@@ -140,8 +140,8 @@ def _cell_row(one: Json) -> tuple[Any, ...]:
         one["seeds"],
         one["budget_steps"],
         one["zero_shot"],
-        _interval(one["return_iqm"], one["return_ci95"]),
-        _interval(one["auc_iqm"], one["auc_ci95"]),
+        interval(one["return_iqm"], one["return_ci95"]),
+        interval(one["auc_iqm"], one["auc_ci95"]),
         one["steps_to_threshold_iqm"],
         f"{one['reached']} of {one['seeds']}",
         one["wall_s"],
@@ -154,13 +154,13 @@ def _against(scores: Json) -> str:
     for pair, ratio in scores["ratios"].items():
         versus = scores["versus_ft"].get(pair)
         areas = ("–",) * 3 if versus is None else (
-            _interval(versus["auc_ratio"], versus["ci95"]),
-            _interval(versus["difference"], versus["difference_ci95"]),
-            _interval(versus["improvement"], versus["improvement_ci95"]),
+            interval(versus["auc_ratio"], versus["ci95"]),
+            interval(versus["difference"], versus["difference_ci95"]),
+            interval(versus["improvement"], versus["improvement_ci95"]),
         )  # fmt: skip
         rows.append((pair, ratio, *areas))
     columns = ("pair", "steps, ours / SAC", "area, ours / ft", "area, ours - ft", "P(ours > ft)")
-    return _table(columns, rows)
+    return table(columns, rows)
 
 
 def _gate(gate: Json) -> Json:
@@ -171,34 +171,10 @@ def _listing(title: str, content: Json) -> str:
     """Names and what is under them, or nothing if there is nothing."""
     if not content:
         return ""
-    rows = [(name, _figure(value)) for name, value in content.items()]
-    return f"<h2>{html.escape(title)}</h2>{_table(('', ''), rows)}"
+    rows = [(name, shown(value)) for name, value in content.items()]
+    return f"<h2>{html.escape(title)}</h2>{table(('', ''), rows)}"
 
 
 def _notes(notes: Sequence[str]) -> str:
     items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     return f"<h2>Notes</h2><ul>{items}</ul>" if notes else ""
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(_figure(value))}</td>' for value in row)}</tr>"
-        for row in rows
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _interval(value: float | None, ci95: Sequence[float] | None) -> str:
-    if value is None or ci95 is None:
-        return _figure(value)
-    return f"{cell(value)} [{cell(ci95[0])}, {cell(ci95[1])}]"
-
-
-def _figure(value: Any) -> str:
-    """Like :func:`offboard.report.cell`, with lists, and a dash for what there is not."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_figure(item)}" for key, item in value.items()) or "–"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_figure(item) for item in value) + "]"
-    return "–" if value is None else cell(value)

@@ -59,7 +59,14 @@ ASKED_FOR = (Share(LIVE.name, IN_REAL_TIME, FLAGSHIP),)
 
 @dataclass(frozen=True)
 class Selection:
-    """A subset of the benchmark; empty means the default, ``full`` every pair in lock-step."""
+    """A subset of the benchmark; empty means the default.
+
+    Attributes:
+        pairs: names; by default as planned.
+        methods: names; by default all.
+        seeds: how many; by default as planned.
+        full: every pair in lock-step.
+    """
 
     pairs: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()

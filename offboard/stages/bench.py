@@ -19,6 +19,7 @@ from offboard.bench.speed import measure_speed
 from offboard.durable_file import write_durably
 from offboard.progress import bar
 from offboard.run_dir import to_json
+from offboard.workers import workers
 from protocol.errors import StoreError
 
 
@@ -26,14 +27,18 @@ from protocol.errors import StoreError
 class BenchConfig:
     """Which cells, on how many processes; finished ones are not run again.
 
-    ``speed_s`` is how long the speed benchmark runs altogether, 0 leaves it out. ``endpoint`` is
-    where the server of a cell in real time listens.
+    Attributes:
+        processes: cells side by side.
+        speed_s: how long the speed benchmark runs altogether; 0 leaves it out.
+        endpoint: where the server of a cell in real time listens, tcp://ADDRESS:PORT.
+        ray: cluster for what is in lock-step: auto, or its address; by default --processes here.
     """
 
     select: Selection = field(default_factory=Selection)
     processes: int = 2
     speed_s: float = 60.0
     endpoint: str = ENDPOINT
+    ray: str | None = None
 
 
 def run_bench(config: BenchConfig, out: Path) -> list[str]:
@@ -67,10 +72,11 @@ def _run(config: BenchConfig, out: Path) -> list[str]:
 
 def _finished(cells: list[Cell], config: BenchConfig, out: Path) -> Iterator[Done]:
     """In lock-step first, all at once; then what runs in real time, alone."""
-    yield from run_grid([cell for cell in cells if cell.pair != LIVE], out, config.processes)
-    if live := [cell for cell in cells if cell.pair == LIVE]:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that robots are stopped
-        yield from run_live_grid(live, out, config.processes, config.endpoint)
+    with workers(config.processes, config.ray) as pool:
+        yield from run_grid([cell for cell in cells if cell.pair != LIVE], out, pool)
+        if live := [cell for cell in cells if cell.pair == LIVE]:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that robots are stopped
+            yield from run_live_grid(live, out, pool, config.endpoint)
 
 
 def _failure(done: Done) -> list[str]:

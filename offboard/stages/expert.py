@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from offboard.event_files import mirrored
 from offboard.progress import bar
 from offboard.replay import Replay
 from offboard.rollout import ENV_ID, actor_policy, make_env, mean_return
@@ -22,7 +23,17 @@ from offboard.train_online import OnlineConfig, TrainState, fresh_start, train_o
 
 @dataclass(frozen=True)
 class ExpertConfig:
-    """Budget: some 8,000 target steps from the source policy reach the plateau (LEARNING § 5.3)."""
+    """Budget: some 8,000 target steps from the source policy reach the plateau (LEARNING § 5.3).
+
+    Attributes:
+        robot: robot file, hw_configs/NAME.toml.
+        task: of the robot file.
+        body: which plant.bodies table is the target.
+        source: --out of the source stage.
+        seed: of everything random; the same seed gives the same result.
+        env_id: the simulator, MODULE:NAME as gymnasium registers it.
+        tensorboard: write TensorBoard event files too.
+    """
 
     robot: Path
     task: str
@@ -36,6 +47,7 @@ class ExpertConfig:
             env_steps=9_000, random_steps=0, updates_per_step=3, evaluate_every=500
         )
     )
+    tensorboard: bool = False
 
 
 def run_expert(config: ExpertConfig, out: Path) -> dict[str, Any]:
@@ -46,7 +58,7 @@ def run_expert(config: ExpertConfig, out: Path) -> dict[str, Any]:
     """
     setup = load_task(config.robot, config.task)
     source = load_source(config.source, setup)
-    run = open_run(out, config, setup.files_sha256)
+    run = open_run(out, config, setup.files_sha256, free=frozenset({"tensorboard"}))
     if run.result is not None:
         return run.result
     sac = setup.sac(config.sac)
@@ -59,12 +71,13 @@ def run_expert(config: ExpertConfig, out: Path) -> dict[str, Any]:
     else:
         start = sac.restart(source.sac.actor, source.sac.critic)
         state = fresh_start(start, replay, config.seed)
-    with bar(f"expert in {config.body}", config.online.env_steps) as progress:
+    title = f"expert in {config.body}"
+    with mirrored(run, config.tensorboard), bar(title, config.online.env_steps) as progress:
 
         def on_step(train: TrainState) -> None:
             progress(train.step, f"return {train.latest:.0f}, best {train.best_return:.0f}")
             if train.step % config.online.evaluate_every == 0:
-                run.log(stage="expert", step=train.step, episode_return=train.latest)
+                run.log(stage="expert", **train.row())
                 run.save("training", train.tensors())
 
         trained = train_online(env, judge_env, sac, state, config.online, config.seed, on_step)

@@ -21,6 +21,7 @@ from offboard.generate import (
     generate,
     together,
 )
+from offboard.parts import Part, parts_of, stream
 from offboard.penalty import PenaltyConfig, calibrate
 from offboard.planner import PlanConfig, Planner
 from offboard.progress import bar
@@ -32,21 +33,34 @@ from offboard.simulators import Simulators
 from offboard.stages.source import UNCERTAINTY, Source, load_source
 from offboard.task_setup import TaskSetup, load_task
 from offboard.uncertainty import estimator
+from offboard.workers import gathered, workers
 from offboard.world_model import ModelConfig
 from protocol.errors import ConfigError
 
 EXECUTED_SEED = 120_000
 CALIBRATION_SEED = 130_000
+NOT_OUTCOME = frozenset({"processes", "ray"})
 
 
 @dataclass(frozen=True)
 class OfflineConfig:
     """Planner, penalty, generation and filter.
 
-    ``uncertainty`` is what is penalised and filtered: in the source ``total`` orders true errors
-    better than disagreement does, which is blind to what all members get wrong alike.
-    ``executed`` is the share of trajectories acted out in the simulator the source was learned in;
-    the others are imagined. ``penalty`` replaces ``plan.penalty`` where its bound holds.
+    ``penalty`` replaces ``plan.penalty`` where its bound holds.
+
+    Attributes:
+        robot: robot file, hw_configs/NAME.toml.
+        task: of the robot file.
+        source: --out of the source stage.
+        seed: of everything random; the same seed gives the same result.
+        uncertainty: what is penalised and filtered: in the source ``total`` orders true errors
+            better than disagreement does, which is blind to what all members get wrong alike.
+        executed: share of trajectories acted out in the simulator the source was learned in; the
+            others are imagined.
+        parts: make the trajectories in so many parts, each with a random stream of its own; they
+            decide the outcome, where they are made does not.
+        processes: to make parts in; 0 for this one.
+        ray: cluster to work on: auto, or its address; by default none.
     """
 
     robot: Path
@@ -59,6 +73,9 @@ class OfflineConfig:
     penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
+    parts: int | None = None
+    processes: int = 0
+    ray: str | None = None
 
 
 def run_generate(config: OfflineConfig, out: Path) -> dict[str, Any]:
@@ -66,17 +83,19 @@ def run_generate(config: OfflineConfig, out: Path) -> dict[str, Any]:
 
     Raises:
         StoreError: ``out`` holds another run, or the source stage is not finished.
-        ConfigError: the source's simulator cannot be opened.
+        ConfigError: the source's simulator cannot be opened, or workers are given no parts.
     """
+    if config.parts is None and (config.processes or config.ray):
+        raise ConfigError("there is nothing to spread over workers; say --parts N")
     setup = load_task(config.robot, config.task)
     source = load_source(config.source, setup)
-    run = open_run(out, config, setup.files_sha256)
+    run = open_run(out, config, setup.files_sha256, NOT_OUTCOME)
     if run.result is not None:
         return run.result
-    stage = _Stage(config, setup, source)
+    stage = _Stage(config, setup, source, torch.Generator().manual_seed(config.seed))
     bound = stage.bound()
     penalty = config.plan.penalty if bound is None or bound.penalty is None else bound.penalty
-    made = stage.trajectories(penalty)
+    made = stage.trajectories(penalty) if config.parts is None else _in_parts(config, penalty)
     chosen = _chosen(made, penalty, stage.limit(), config.filter)
     run.save("kept", pack("kept", kept_transitions(made, chosen.steps)))
     run.save("plane", _plane(chosen))
@@ -91,10 +110,37 @@ def load_kept(path: Path) -> Batch:
     return unpack("kept", Batch, existing_run(path).load("kept"))
 
 
+def make_part(config: OfflineConfig, penalty: float, part: Part, executed: bool) -> Trajectories:
+    """One part of the trajectories, imagined or executed, from nothing but files and numbers."""
+    setup = load_task(config.robot, config.task)
+    generator = stream(config.seed, executed, part.index)
+    stage = _Stage(config, setup, load_source(config.source, setup), generator)
+    planner = stage.planner(penalty)
+    if executed:
+        return stage.execute(planner, part.count, part.first)
+    return stage.imagine(planner, part.count)
+
+
+def _in_parts(config: OfflineConfig, penalty: float) -> Trajectories:
+    """All parts, the imagined ones first, wherever they are made."""
+    here = replace(config, robot=config.robot.resolve(), source=config.source.resolve())
+    executed = round(config.executed * config.generate.trajectories)
+    imagined = config.generate.trajectories - executed
+    pieces = [
+        (here, penalty, part, kind)
+        for kind, count in ((False, imagined), (True, executed))
+        for part in parts_of(count, config.parts or 1)
+    ]
+    with workers(config.processes, config.ray) as pool:
+        return together(gathered(pool, make_part, pieces))
+
+
 class _Stage:
     """The source's model, policy and simulator, and what is made with them."""
 
-    def __init__(self, config: OfflineConfig, setup: TaskSetup, source: Source) -> None:
+    def __init__(
+        self, config: OfflineConfig, setup: TaskSetup, source: Source, generator: torch.Generator
+    ) -> None:
         sizes = {**source.config["model"], "uncertainty": config.uncertainty}
         self._config = config
         self._setup = setup
@@ -102,7 +148,7 @@ class _Stage:
         self._sac: Sac = setup.sac(SacConfig(**source.config["sac"]))
         self._model = setup.world_model(ModelConfig(**sizes))
         self._estimate = estimator(config.uncertainty, self._model)
-        self._generator = torch.Generator().manual_seed(config.seed)
+        self._generator = generator
 
     def bound(self) -> Bound | None:
         """What fresh episodes of the source say about λ; None if none were asked for."""
@@ -123,22 +169,27 @@ class _Stage:
 
     def trajectories(self, penalty: float) -> Trajectories:
         """The imagined ones, then the executed ones."""
-        config, source = self._config, self._source
+        config = self._config
         executed = round(config.executed * config.generate.trajectories)
-        planner = Planner(
+        planner = self.planner(penalty)
+        kinds = (
+            (self.imagine, config.generate.trajectories - executed),
+            (self.execute, executed),
+        )
+        return together([make(planner, count) for make, count in kinds if count])
+
+    def planner(self, penalty: float) -> Planner:
+        """The search whose objective is penalised by ``penalty``."""
+        source = self._source
+        return Planner(
             self._model,
             source.model,
             self._sac.actor_space.view(source.sac.actor),
             self._sac.critic_space.view(source.sac.critic),
-            replace(config.plan, penalty=penalty),
+            replace(self._config.plan, penalty=penalty),
             self._setup.discount,
             self._generator,
         )
-        kinds = (
-            (self._imagine, config.generate.trajectories - executed),
-            (self._execute, executed),
-        )
-        return together([make(planner, count) for make, count in kinds if count])
 
     def limit(self) -> float:
         """The uncertainty that no step should pass."""
@@ -146,7 +197,8 @@ class _Stage:
         real = self._estimate(self._source.model, replay.obs, replay.applied)
         return float(torch.quantile(real, self._config.filter.step_quantile))
 
-    def _imagine(self, planner: Planner, count: int) -> Trajectories:
+    def imagine(self, planner: Planner, count: int) -> Trajectories:
+        """``count`` trajectories inside the model."""
         source, H = self._source, self._config.plan.horizon
         config = replace(self._config.generate, trajectories=count)
         starts = draw_starts(source.starts, source.replay.obs, config, self._generator)
@@ -156,11 +208,12 @@ class _Stage:
                 lambda step: progress(step, ""),
             )  # fmt: skip
 
-    def _execute(self, planner: Planner, count: int) -> Trajectories:
+    def execute(self, planner: Planner, count: int, first: int = 0) -> Trajectories:
+        """``count`` trajectories in simulators; ``first`` is the number of the first episode."""
         config, H = self._config.generate, self._config.plan.horizon
         with self._opened(count) as envs, bar("execute", config.steps) as progress:
             world = Simulators(envs, self._estimate, self._source.model)
-            starts = world.reset(EXECUTED_SEED + self._config.seed)
+            starts = world.reset(EXECUTED_SEED + self._config.seed + first)
             return act_out(
                 planner, world.step, starts, self._model.action_size, H, config, self._generator,
                 lambda step: progress(step, ""),

@@ -13,6 +13,9 @@ from rich.console import Console
 from torch import Tensor
 
 from offboard.compiled import can_compile
+from offboard.distributed import crew, follow, leading
+from offboard.ensemble import fit_in_groups
+from offboard.event_files import mirrored
 from offboard.progress import bar
 from offboard.replay import Batch, Replay, join
 from offboard.rollout import ENV_ID, Env, actor_policy, make_env, mean_return, step_env
@@ -22,18 +25,36 @@ from offboard.statistics import spearman
 from offboard.task_setup import TaskSetup, load_task
 from offboard.train_online import OnlineConfig, TrainState, fresh_start, train_online
 from offboard.uncertainty import estimator
+from offboard.workers import workers
 from offboard.world_model import ModelConfig, ModelState, WorldModel
-from protocol.errors import StoreError
+from protocol.errors import ConfigError, StoreError
 
 JUDGE_EPISODES = 20
 JUDGE_SEED = 50_000
 UNCERTAINTY = "total"
 """What generation penalises and filters by too; the best of those tried (docs/results)."""
+NOT_OUTCOME = frozenset({"processes", "ray", "distributed", "tensorboard"})
 
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Recipe of the source stage; LEARNING.md § 5.2."""
+    """Recipe of the source stage; LEARNING.md § 5.2.
+
+    Attributes:
+        robot: robot file, hw_configs/NAME.toml.
+        task: of the robot file.
+        seed: of everything random; the same seed gives the same result.
+        body: which plant.bodies table of the robot file to learn on.
+        env_id: the simulator, MODULE:NAME as gymnasium registers it.
+        model_steps: updates of the world model.
+        holdout_steps: fresh steps on which model and uncertainty are measured.
+        groups: fit the ensemble's members in so many groups (``offboard/ensemble.py``); by default
+            as one.
+        processes: to fit groups in; 0 for this one.
+        ray: cluster to work on: auto, or its address; by default none.
+        distributed: share every update of the policy out among the workers that torchrun started.
+        tensorboard: write TensorBoard event files too.
+    """
 
     robot: Path
     task: str
@@ -45,6 +66,11 @@ class SourceConfig:
     sac: SacConfig = field(default_factory=SacConfig)
     online: OnlineConfig = field(default_factory=OnlineConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    groups: int | None = None
+    processes: int = 0
+    ray: str | None = None
+    distributed: bool = False
+    tensorboard: bool = False
 
 
 class Source(NamedTuple):
@@ -61,34 +87,53 @@ class Source(NamedTuple):
 def run_source(config: SourceConfig, out: Path) -> dict[str, Any]:
     """Train, fit, measure; resume from the last checkpoint if there is one.
 
+    Returns:
+        The result; nothing in a worker that only follows another.
+
     Raises:
         StoreError: ``out`` holds a run with another configuration.
-        ConfigError: the robot or task is wrong.
+        ConfigError: the robot or task is wrong, or there is nothing for workers to do.
     """
+    if config.groups is None and (config.processes or config.ray):
+        raise ConfigError("there is nothing to spread over workers; say --groups N")
     setup = load_task(config.robot, config.task)
-    run = open_run(out, config, setup.files_sha256)
+    if not config.distributed:
+        return _run(config, setup, setup.sac(config.sac), out)
+    with crew() as team:
+        sac = setup.sac(config.sac, team.mean)
+        if team.rank:
+            follow(team, sac, setup.layout.size)
+            return {}
+        with leading(team, sac, setup.layout.size) as led:
+            return _run(config, setup, led, out)
+
+
+def _run(config: SourceConfig, setup: TaskSetup, sac: Sac, out: Path) -> dict[str, Any]:
+    run = open_run(out, config, setup.files_sha256, NOT_OUTCOME)
     if run.result is not None:
         return run.result
     if not can_compile():
         Console(stderr=True).print("no C++ compiler or Python headers: learning runs uncompiled")
-    trained = _train_policy(config, setup, run)
+    with mirrored(run, config.tensorboard):
+        return run.finish(_learn(config, setup, sac, run))
+
+
+def _learn(config: SourceConfig, setup: TaskSetup, sac: Sac, run: RunDir) -> dict[str, Any]:
+    trained = _train_policy(config, setup, sac, run)
     began = time.monotonic()
     model, state = _fit_model(config, setup, trained.replay.all(), run)
     env = make_env(config.robot, config.task, config.body, config.env_id)
-    sac = setup.sac(config.sac)
     expert = mean_return(
         env, actor_policy(sac.actor_space, trained.best.actor), JUDGE_EPISODES, JUDGE_SEED
     )
     quality = _model_quality(config, env, sac, trained.best, model, state, run)
     _save(run, trained, state, env)
-    return run.finish(
-        {
-            "env_steps": trained.step,
-            "wall_s": round(trained.wall_s + time.monotonic() - began, 1),
-            "expert_return": expert,
-            **quality,
-        }
-    )
+    return {
+        "env_steps": trained.step,
+        "wall_s": round(trained.wall_s + time.monotonic() - began, 1),
+        "expert_return": expert,
+        **quality,
+    }
 
 
 def load_source(path: Path, setup: TaskSetup) -> Source:
@@ -115,8 +160,7 @@ def load_source(path: Path, setup: TaskSetup) -> Source:
     )
 
 
-def _train_policy(config: SourceConfig, setup: TaskSetup, run: RunDir) -> TrainState:
-    sac = setup.sac(config.sac)
+def _train_policy(config: SourceConfig, setup: TaskSetup, sac: Sac, run: RunDir) -> TrainState:
     env, judge_env = (
         make_env(config.robot, config.task, config.body, config.env_id) for _ in range(2)
     )
@@ -126,7 +170,7 @@ def _train_policy(config: SourceConfig, setup: TaskSetup, run: RunDir) -> TrainS
         def on_step(train: TrainState) -> None:
             progress(train.step, f"return {train.latest:.0f}, best {train.best_return:.0f}")
             if train.step % config.online.evaluate_every == 0:
-                run.log(stage="source", step=train.step, episode_return=train.latest)
+                run.log(stage="source", **train.row())
                 run.save("training", train.tensors())
 
         return train_online(env, judge_env, sac, state, config.online, config.seed, on_step)
@@ -143,17 +187,31 @@ def _fit_model(
     config: SourceConfig, setup: TaskSetup, data: Batch, run: RunDir
 ) -> tuple[WorldModel, ModelState]:
     model = setup.world_model(config.model)
+    state = _fitted(config, model, data) if config.groups is None else _fitted_apart(config, data)
+    run.log(stage="model", steps=int(state.step), nmse_train=model.nmse(state, data))
+    return model, state
+
+
+def _fitted(config: SourceConfig, model: WorldModel, data: Batch) -> ModelState:
+    """All members as one."""
     generator = torch.Generator().manual_seed(config.seed)
     with bar("world model", config.model_steps) as progress:
-        state = model.fit(
+        return model.fit(
             model.initial(data, config.seed),
             data,
             config.model_steps,
             generator,
             lambda step: progress(step, f"{config.model.members} members"),
         )
-    run.log(stage="model", steps=int(state.step), nmse_train=model.nmse(state, data))
-    return model, state
+
+
+def _fitted_apart(config: SourceConfig, data: Batch) -> ModelState:
+    """The members in groups, wherever there is room."""
+    with workers(config.processes, config.ray) as pool:
+        return fit_in_groups(
+            pool, config.robot, config.task, config.model, data, config.model_steps, config.seed,
+            config.groups or 1,
+        )  # fmt: skip
 
 
 def _model_quality(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 
 import pytest
@@ -213,6 +214,15 @@ def test_training_changes_the_policy_and_equal_seeds_change_it_equally(make) -> 
     assert not torch.equal(first.state.actor, before)
     assert torch.equal(first.state.actor, again.state.actor)
     assert not torch.equal(first.state.actor, other.state.actor)
+
+
+def test_losses_are_of_the_last_update_and_absent_before_it(make) -> None:
+    learner = make()
+    learner.observe(target(60))
+    assert learner.losses == {}
+    learner.train(1)
+    assert learner.losses.keys() == {"critic_loss", "actor_loss", "alpha", "q"}
+    assert all(math.isfinite(loss) for loss in learner.losses.values())
 
 
 def test_warming_up_teaches_nothing(make) -> None:

@@ -33,6 +33,7 @@ from offboard.sac import Sac
 from offboard.stages.generate import load_kept
 from offboard.stages.source import load_source
 from offboard.task_setup import load_task
+from offboard.workers import Here
 from offboard.world_model import ModelConfig, WorldModel
 from protocol.errors import ConfigError
 
@@ -185,7 +186,7 @@ def test_cells_come_one_after_another_and_one_that_fails_stops_none(
     monkeypatch.setattr(live_grid, "run_live_cell", fly)
     monkeypatch.setattr(live_grid, "run_jobs", lambda jobs, *_: [Done(j.name, False) for j in jobs])
     cells = [Cell(LIVE, method, 0) for method in ("ft", "ours")]
-    done = list(live_grid.run_live_grid(cells, tmp_path, 2, "tcp://127.0.0.1:1"))
+    done = list(live_grid.run_live_grid(cells, tmp_path, Here(), "tcp://127.0.0.1:1"))
     assert [d.what for d in done] == [
         "source furuta 1000", "source furuta 0", "expert furuta", "furuta_live ft 0",
         "furuta_live ours 0",
