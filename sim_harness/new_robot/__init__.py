@@ -1,0 +1,1 @@
+"""``wombet-sim new-robot``: the files of a robot to begin with."""
