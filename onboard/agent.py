@@ -34,6 +34,9 @@ from onboard.liaison import Liaison
 from onboard.log_file import LOG_FILE, LogFile
 from onboard.metrics import ControlCollector, MetricsServer
 from onboard.notify import notifier_for
+from onboard.releases.puller import Puller, delivery_over
+from onboard.releases.unit_file import unit_name
+from onboard.releases.unit_paths import UnitPaths
 from onboard.ring import RingReader
 from onboard.silence import Silence
 from onboard.spool import Spool, open_spool
@@ -66,6 +69,7 @@ class Agent:
         spool: Spool,
         log: EventLog,
         silence: Silence,
+        puller: Puller | None = None,
     ) -> None:
         self._collector = collector
         self._uplink = uplink
@@ -77,6 +81,8 @@ class Agent:
             "uplink": uplink.step,
             "liaison": liaison.step,
         }
+        if puller is not None:
+            self._parts["releases"] = puller.step
 
     def step(self, now_s: float) -> None:
         """One turn of every part. Raises DamagedError if the spool has to be replaced."""
@@ -129,6 +135,7 @@ def run_agent(
     runtime: Path,
     clock: WallClock,
     metrics_port: int = 0,
+    unit_root: Path | None = None,
 ) -> int:
     """Run until SIGTERM or SIGINT.
 
@@ -140,6 +147,7 @@ def run_agent(
         runtime: tmpfs directory in which control's ring and socket lie.
         clock: by which signatures expire.
         metrics_port: where Prometheus may scrape, on loopback; 0 for nowhere.
+        unit_root: root directory of a field unit, which takes releases; None on a bench.
 
     Returns:
         0, the process's exit status.
@@ -160,7 +168,7 @@ def run_agent(
         while not stop.is_set():
             try:
                 with _assembled(
-                    spec, task, server, state, runtime, clock, metrics_port, log
+                    spec, task, server, state, runtime, clock, metrics_port, unit_root, log
                 ) as agent:
                     agent.run(stop, time.monotonic, notifier.kick)
             except DamagedError as error:  # opening the spool again sets the file aside
@@ -178,6 +186,7 @@ def _assembled(
     runtime: Path,
     clock: WallClock,
     metrics_port: int,
+    unit_root: Path | None,
     log: EventLog,
 ) -> Iterator[Agent]:
     """The agent with everything it owns, given back in reverse order."""
@@ -200,8 +209,20 @@ def _assembled(
         courier = owned.enter_context(closing(Courier(store, fetcher)))
         liaison = Liaison(control, store, courier, uplink, spool, log, state / FLOOR_FILE)
         liaison.recall()
-        silence = Silence(server)
-        yield Agent(Collector(ring, spool), uplink, liaison, spool, log, silence)
+        silence, puller = Silence(server), None
+        if unit_root is not None:
+            puller = owned.enter_context(
+                closing(_puller(unit_root, state, ServerFetcher(dial), clock, log))
+            )
+        yield Agent(Collector(ring, spool), uplink, liaison, spool, log, silence, puller)
+
+
+def _puller(
+    unit_root: Path, state: Path, fetcher: ServerFetcher, clock: WallClock, log: EventLog
+) -> Puller:
+    paths = UnitPaths(unit_root)
+    delivery = delivery_over(fetcher, unit_name(paths.unit), paths, state, clock)
+    return Puller(delivery, fetcher, log, random.random)
 
 
 def _asked(path: Path) -> Status:

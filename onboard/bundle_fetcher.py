@@ -47,7 +47,11 @@ class ServerFetcher(FetcherInterface):
             self._socket = None
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        offset, total = 0, 1
+        return self.rest(url, 0)
+
+    def rest(self, url: str, offset: int) -> Iterator[bytes]:
+        """A published file from byte ``offset`` on. Raises DownloadError as it is read."""
+        total = offset + 1
         while offset < total:
             chunk = self._chunk(url, offset)
             if not chunk.found:
@@ -95,10 +99,15 @@ class DirectoryFetcher(FetcherInterface):
         self._directory = directory
 
     def _fetch(self, url: str) -> Iterator[bytes]:
+        return self.rest(url, 0)
+
+    def rest(self, url: str, offset: int) -> Iterator[bytes]:
+        """A file from byte ``offset`` on. Raises DownloadError as it is read."""
         path = (self._directory / url).resolve()
         if not path.is_relative_to(self._directory.resolve()) or not path.is_file():
             raise DownloadHTTPError(f"{self._directory} has no {url}", _NOT_FOUND)
         with path.open("rb") as file:
+            file.seek(offset)
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 

@@ -43,16 +43,18 @@ def read_text(path: Path) -> str:
         raise StoreError(f"{path}: cannot be read ({error}); restore or remove it") from error
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mode: int = 0o600) -> None:
     """Replace the text in ``path`` durably: after a power cut it is the old one or the new one.
+
+    ``mode`` says who else may read it, whatever the umask.
 
     Raises:
         StoreError: the file system refused.
     """
-    write_bytes(path, f"{text}\n".encode("ascii"))
+    write_bytes(path, f"{text}\n".encode("ascii"), mode)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
     """As :func:`write_text`, for anything. Raises StoreError."""
     partial = path.with_suffix(".part")
     try:
@@ -60,6 +62,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         with open(partial, "wb", opener=_private) as file:
             file.write(data)
             file.flush()
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(partial, path)
         sync(path.parent)

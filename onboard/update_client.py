@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tuf.api.exceptions import DownloadError, LengthOrHashMismatchError, RepositoryError
-from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Timestamp
+from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
 
@@ -20,6 +21,20 @@ from onboard.durable import sync
 from onboard.version_floor import Floor
 from onboard.wall_clock import WallClock
 from protocol.errors import BundleError
+
+
+class Listed(NamedTuple):
+    """A file as the signed lists know it.
+
+    Attributes:
+        path: below ``targets/`` of the repository, where it is served.
+        length: in bytes.
+        sha256: of its content, in hexadecimal.
+    """
+
+    path: str
+    length: int
+    sha256: str
 
 
 class UpdateClient:
@@ -80,23 +95,45 @@ class UpdateClient:
         Raises:
             BundleError: not in the signed lists, too large, unreachable or altered.
         """
-        if self._updater is None:
-            raise BundleError(f"{path} was asked for before any refresh")
         with _refusing():
-            info = self._updater.get_targetinfo(path)
-            if info is None:
-                raise BundleError(f"update refused: the signed lists have no {path}")
-            if info.length > max_bytes:
-                raise BundleError(
-                    f"update refused: {path} of {info.length} bytes exceeds {max_bytes}"
-                )
+            updater, info = self._found(path, max_bytes)
             if held is not None and _is_signed(info, held):
                 return held
             landing = self._cache / ".landing"
-            self._updater.download_target(info, str(landing))
+            updater.download_target(info, str(landing))
             data = landing.read_bytes()
             landing.unlink()
         return data
+
+    def listed(self, path: str, max_bytes: int) -> Listed:
+        """Where a signed file is served and what it has to be, for one too large for memory.
+
+        Raises:
+            BundleError: not in the signed lists, too large, or listed without a SHA-256.
+        """
+        with _refusing():
+            _, info = self._found(path, max_bytes)
+        if "sha256" not in info.hashes:
+            raise BundleError(f"update refused: {path} is listed without a SHA-256")
+        directory, _, name = path.rpartition("/")
+        digest = info.hashes["sha256"]
+        return Listed(f"{directory}/{digest}.{name}".lstrip("/"), info.length, digest)
+
+    def served(self) -> dict[str, bytes]:
+        """The lists last accepted, by the name under which a repository serves them in metadata/.
+
+        Raises:
+            BundleError: the cache cannot be read.
+        """
+        with _refusing():
+            lists = {
+                path.name: path.read_bytes()
+                for path in sorted((self._cache / "root_history").glob("*.root.json"))
+            }
+            for role in (Snapshot.type, Targets.type):
+                data = (self._cache / f"{role}.json").read_bytes()
+                lists[f"{Metadata[Targets].from_bytes(data).signed.version}.{role}.json"] = data
+            return {**lists, "timestamp.json": (self._cache / "timestamp.json").read_bytes()}
 
     def signatures(self, role: str) -> dict[str, bytes]:
         """The lists that prove what ``role`` signed, by file name, without the root of trust.
@@ -110,6 +147,17 @@ class UpdateClient:
                 path.name: path.read_bytes()
                 for path in (*roots, self._cache / "targets.json", self._cache / f"{role}.json")
             }
+
+    def _found(self, path: str, max_bytes: int) -> tuple[Updater, TargetFile]:
+        """What the signed lists say about ``path``."""
+        if self._updater is None:
+            raise BundleError(f"{path} was asked for before any refresh")
+        info = self._updater.get_targetinfo(path)
+        if info is None:
+            raise BundleError(f"update refused: the signed lists have no {path}")
+        if info.length > max_bytes:
+            raise BundleError(f"update refused: {path} of {info.length} bytes exceeds {max_bytes}")
+        return self._updater, info
 
     def _accepted(self, floor: Floor, now_s: int) -> Floor:
         """What python-tuf has just verified and written."""
