@@ -15,8 +15,22 @@ from onboard.finding import Finding
 from protocol.robot_spec import Joint, RobotSpec
 
 
+class Named(Protocol):
+    """Whatever has an address on the bus: a joint, or the IMU."""
+
+    @property
+    def name(self) -> str:
+        """As a person calls it."""
+        ...
+
+    @property
+    def id(self) -> int:
+        """Its address."""
+        ...
+
+
 class Node(NamedTuple):
-    """What a joint's node said about itself; firmware as one number, newer is larger."""
+    """What a node said about itself; firmware as one number, newer is larger."""
 
     name: str
     id: int
@@ -65,6 +79,9 @@ class Bus(Protocol):
         position_rad: the same in SI units and the joint's frame.
         velocity_rad_s: likewise, as the node itself measures it.
         current_a: likewise, but in the motor's own direction.
+        imu_count: (6,) last reading of the IMU as it came; zeros without one.
+        inertial: (6,) the same: where gravity points, as a unit vector, and turn rate in rad/s.
+            Without an IMU that of a body that stands still and level.
         alert: a node reported trouble with its last reading.
         watchdog_s: silence after which the motors stop themselves, as armed; 0 if they never do.
         read_name: what one reading is called on this bus.
@@ -76,6 +93,8 @@ class Bus(Protocol):
     position_rad: list[float]
     velocity_rad_s: list[float]
     current_a: list[float]
+    imu_count: list[int]
+    inertial: list[float]
     alert: bool
     watchdog_s: float
 
@@ -87,7 +106,7 @@ class Bus(Protocol):
     def connect(self) -> list[Node]:
         """Open the line, make every motor torque-free, then check and set up every node.
 
-        Moves nothing, leaves torque off. One :class:`Node` per joint.
+        Moves nothing, leaves torque off. One :class:`Node` per joint, and one for the IMU.
 
         Raises:
             BusError: naming the joint and what is wrong with it.
@@ -102,6 +121,9 @@ class Bus(Protocol):
 
     def convert(self, index: int, position: int, velocity: int, current: int) -> None:
         """Take the reading of joint ``index``, in counts, into the attributes."""
+
+    def feel(self, counts: Sequence[int]) -> None:
+        """Take the (6,) reading of the IMU, in counts, into the attributes."""
 
     def write(self, goal: Sequence[float]) -> None:
         """Send goals, one per actuated joint: A or rad, in the motor's own direction.
@@ -163,6 +185,6 @@ def out_of_range(
     return None
 
 
-def named(joint: Joint) -> str:
-    """A joint's node as a person looks for it."""
-    return f"node {joint.id} ({joint.name})"
+def named(node: Named) -> str:
+    """A node as a person looks for it."""
+    return f"node {node.id} ({node.name})"

@@ -28,7 +28,7 @@ from onboard.safety import Run, Safety
 from onboard.schedule import Schedule, Wake
 from onboard.senses import Senses
 from onboard.stopwatch import Stopwatch
-from onboard.tick import SWAPPED, Tick
+from onboard.tick import SOFT, SWAPPED, Tick
 from onboard.timing import Histogram
 from onboard.wire import TimedWire
 from protocol.errors import BusError
@@ -115,6 +115,10 @@ class Control:
         """Let :meth:`run` return after the tick in progress; any thread or signal handler may."""
         self._ending = True
 
+    def admit_soft(self) -> None:
+        """Let every record from now on say that the loop has no real-time scheduling."""
+        self._tick.standing |= SOFT
+
     def cut(self) -> None:
         """Torque off now and latched, whatever the loop is doing; any thread may. See ADR 6.
 
@@ -156,8 +160,10 @@ class Control:
         tick, bus, watch = self._tick, self._bus, self.stopwatch
         tick.position_count, tick.velocity_count = bus.position_count, bus.velocity_count
         tick.current_count = bus.current_count
+        tick.imu_count = bus.imu_count
         tick.obs, tick.applied = self._observer.vector, self._safety.applied
         self._observer.goal_rad = self._safety.goal_rad
+        self._observer.command_m_s = self.episode.command_m_s
         tick.section_span_us, tick.section_work_us = watch.section_span_us, watch.section_work_us
 
     def _begin(self, wake: Wake) -> None:

@@ -47,7 +47,7 @@ from onboard.ledger import ledger_path, open_ledger
 from onboard.noise import Noise
 from onboard.notify import notifier_for
 from onboard.pilot import Pilot
-from onboard.realtime import assist, outrank, place
+from onboard.realtime import EARLY_NS, assist, outrank, place
 from onboard.recorder import Recorder, flight_dtype
 from onboard.ring import RingWriter
 from onboard.schedule import Schedule
@@ -116,7 +116,7 @@ def run_control(
             pilot=Pilot(spec, swap, Noise(start)),
             episode=Episode(spec, task, first_number=(start - 1) * EPISODES_PER_START + 1),
             recorder=Recorder(spec, ring, flight),
-            schedule=Schedule(round(1e9 * spec.tick_s), time.monotonic_ns, time.sleep),
+            schedule=Schedule(round(1e9 * spec.tick_s), time.monotonic_ns, time.sleep, EARLY_NS),
             clock_ns=time.monotonic_ns,
             latch=latch,
             kick=notifier.kick,
@@ -208,6 +208,8 @@ def _place(control: Control, desk: Desk, spec: RobotSpec, task: str, port: Path)
     placement, warning = place(spec.timing), latency_warning(port)
     notes = [*placement.notes, *([warning] if warning else [])]
     desk.place = Place(spec.name, task, spec.control_hz, placement.scheduling, notes)
+    if placement.scheduling == "soft":
+        control.admit_soft()
     real_time = {"fifo": "real time (SCHED_FIFO)", "soft": "SOFT REAL TIME"}
     control.life.journal.append(
         f"{spec.name}: {real_time[placement.scheduling]}, {spec.control_hz} Hz"

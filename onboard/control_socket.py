@@ -227,7 +227,10 @@ class ControlClient:
             data = connection.recv(DATAGRAM_BYTES)
         except OSError as error:
             self.close()
-            raise WireError(f"{self._path}: control is not running ({error})") from error
+            raise WireError(
+                f"{self._path}: control is not running ({error.strerror}); `wombet-onboard run` "
+                "starts it, with the same --robot, --state and --runtime"
+            ) from error
         if not data:
             self.close()
             raise WireError(f"{self._path}: control went away")

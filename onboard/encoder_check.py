@@ -7,6 +7,8 @@ from protocol.robot_spec import Joint
 
 NOISE_COUNTS = 4
 """An encoder at rest may flicker by so many counts between two readings."""
+LEANS_RAD = 0.02
+"""So far a joint without torque, leaning on its stop, may lie beyond it."""
 DRIFT_RAD, DRIFT_SHARE = 0.05, 0.25
 """How far distance by position and distance by velocity may differ: at rest, and of the path."""
 
@@ -47,7 +49,8 @@ class EncoderCheck:
             return "was never read"
         if self._jump:
             return f"{self._jump}; check its magnet and its wires"
-        if not joint.position_min_rad <= self._at_rad <= joint.position_max_rad:
+        low, high = joint.position_min_rad - LEANS_RAD, joint.position_max_rad + LEANS_RAD
+        if not low <= self._at_rad <= high:
             return (
                 f"at {self._at_rad:.3f} rad, outside {joint.position_min_rad:g}.."
                 f"{joint.position_max_rad:g}; check offset_rad and sign"

@@ -14,6 +14,7 @@ from onboard.step_judge import StepJudge
 from protocol.robot_spec import RobotSpec
 from protocol.step_record import End
 from protocol.tasks import judge_for
+from protocol.walk import commanded_m_s
 
 FloatArray = NDArray[np.float32]
 
@@ -27,25 +28,28 @@ class Episode:
         score: sum of rewards so far.
         interventions: actions that the envelope changed so far.
         late_ticks: so far; the loop counts them.
+        command_m_s: (1,) the speed it asks for; the same list for ever.
     """
 
     def __init__(self, spec: RobotSpec, task: str, first_number: int) -> None:
         settings = spec.task(task)
         O, A = len(spec.observation), len(spec.actuated)
         self._judge = StepJudge(judge_for(spec, settings), O, A)
-        self._steps = settings.episode_steps
+        self._steps, self._task = settings.episode_steps, settings
         self._before: list[float] = []
         self._applied: list[float] = []
         self._acted = False
         self.number = first_number - 1
         self.step = self.interventions = self.late_ticks = 0
         self.score = 0.0
+        self.command_m_s = [commanded_m_s(settings, self.number)]
 
     def begin(self) -> None:
         """A new episode starts with the next observation."""
         self.number += 1
         self.step = self.interventions = self.late_ticks = 0
         self.score, self._acted = 0.0, False
+        self.command_m_s[0] = commanded_m_s(self._task, self.number)
 
     def observe(self, obs: FloatArray) -> End:
         """Judge the last action by what it led to, ``obs`` (O,); how the episode stands now."""

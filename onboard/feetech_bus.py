@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from onboard.bus import TRIPPED, Check, Fact, Node, named, out_of_range
 from onboard.finding import Finding, Verdict, judged
 from onboard.joint_readings import JointReadings, Units
 from onboard.line import Line
-from onboard.registers import SETUP_TIMEOUT_S, SETUP_TRIES, Answer, Dialect, Registers
+from onboard.registers import SETUP_TIMEOUT_S, Answer, Dialect, Registers, obtain
+from onboard.rotation import Rotation
 from onboard.serial_port import Port
+from onboard.torque_switch import TorqueSwitch
 from protocol import feetech, sts3215
 from protocol.errors import BusError, ConfigError
 from protocol.register import Register
@@ -65,12 +66,15 @@ class FeetechBus(JointReadings):
         ids = self._ids = [joint.id for joint in spec.joints]
         self._motor_ids = [joint.id for joint in self._motors]
         self._sync_read = feetech.make_sync_read(_READ_FROM, _READ_BYTES, ids)
-        self._torque_off, self._torque_on = self._torque(0), self._torque(1)
-        self._line = Line(open_port, clock_s, feetech.Parser())
+        self._torque_on = self._torque(1)
+        self._line = Line(open_port, clock_s, feetech.Parser(), padding=feetech.PADDING)
         self._registers = Registers(self._line, _DIALECT)
+        self._switch = TorqueSwitch(
+            self._line, self._registers, self._motors, sts3215.TORQUE_ENABLE, self._torque(0)
+        )
         self._supply = [(0.0, 0.0)] * len(ids)
         self._alarms = [0] * len(ids)
-        self._checked = -1
+        self._turn = Rotation(len(self._motors), IN_TURN)
         self._heard_s = 0.0
         self.alert = False
 
@@ -83,7 +87,7 @@ class FeetechBus(JointReadings):
         nodes = [self._identify(joint) for joint in self._joints]
         for joint in self._motors:
             self._set_up(joint)
-        self._first_read()
+        obtain(self.read)
         for joint, (voltage_v, temperature_c) in zip(self._joints, self._supply, strict=True):
             problem = out_of_range(self._spec, voltage_v, temperature_c)
             if problem and joint.actuated:
@@ -115,39 +119,30 @@ class FeetechBus(JointReadings):
         self._heard_s = self._clock_s()
 
     def power_on(self) -> Sequence[float]:
-        """Goal where the joint is, speed and torque limit, torque on; everything read back."""
-        self.read()
+        """Goal where the joint is, speed and torque limit; once these stand, torque on."""
+        obtain(self.read)
         counts = [min(max(self.position_count[i], 0), _LAST_COUNT) for i in self._indices]
         orders = [
             (joint.id, self._orders(joint, count))
             for joint, count in zip(self._motors, counts, strict=True)
         ]
-        self._line.send(feetech.make_sync_write(_ORDERS_AT, _ORDERS_BYTES, orders))
-        self._line.send(self._torque_on)
-        self._confirm(orders)
+        obtain(lambda: self._order(orders))
+        obtain(self._switch_on)
         self._heard_s = self._clock_s()
         return [(count - sts3215.CENTRE_COUNT) * sts3215.RAD_PER_COUNT for count in counts]
 
     def power_off(self) -> list[str]:
         """Torque off on every motor, whatever the others do."""
-        failures = []
-        self.cut()  # unconfirmed, but every motor hears it before anything can wait
-        for joint in self._motors:
-            try:
-                self._registers.set(joint, sts3215.TORQUE_ENABLE, 0)
-            except BusError as error:
-                failures.append(f"{joint.name}: torque may still be on ({error})")
-        return failures
+        return self._switch.off()
 
     def cut(self) -> None:
         """Torque off on every motor in one packet."""
-        self._line.overtake(self._torque_off)
+        self._switch.cut()
 
     def check_next(self) -> Check:
         """The next fact about the motors; most came with the last reading."""
-        self._checked = (self._checked + 1) % (len(self._motors) * len(IN_TURN))
-        motor, index = divmod(self._checked, len(IN_TURN))
-        return self._check(self._indices[motor], IN_TURN[index])
+        motor, fact = self._turn.next()
+        return self._check(self._indices[motor], fact)
 
     def check_all(self, fact: Fact) -> list[Check]:
         """One fact of every servo."""
@@ -178,13 +173,6 @@ class FeetechBus(JointReadings):
         voltage_v, temperature_c = self._supply[index]
         known = {Fact.FAULT: float(self._alarms[index]), Fact.VOLTAGE: voltage_v}
         return Check(joint, fact, known.get(fact, temperature_c))
-
-    def _first_read(self) -> None:
-        for _ in range(SETUP_TRIES - 1):
-            with suppress(BusError):
-                self.read()
-                return
-        self.read()
 
     def _take(self, index: int, frame: feetech.Frame) -> None:
         joint = self._joints[index]
@@ -235,15 +223,23 @@ class FeetechBus(JointReadings):
         speed = round(joint.velocity_max_rad_s * joint.gear / sts3215.RAD_S_PER_COUNT)
         return _ORDERS.pack(0, count, 0, speed, self._torque_limit)
 
-    def _confirm(self, orders: Sequence[tuple[int, bytes]]) -> None:
-        """Torque is on and the orders stand, in every servo."""
-        packet = feetech.make_sync_read(
-            sts3215.TORQUE_ENABLE.address, 1 + _ORDERS_BYTES, self._motor_ids
-        )
-        frames = self._line.ask(packet, len(orders), SETUP_TIMEOUT_S)
-        for joint, (node, order), frame in zip(self._motors, orders, frames, strict=True):
-            if frame.id != node or frame.params != b"\1" + order:
-                raise BusError(f"{named(joint)} did not take goal, limits and torque")
+    def _order(self, orders: Sequence[tuple[int, bytes]]) -> None:
+        """Goals and limits into every servo, whether or not it has torque."""
+        self._line.send(feetech.make_sync_write(_ORDERS_AT, _ORDERS_BYTES, orders))
+        self._confirm(_ORDERS_AT, orders, "goal and limits")
+
+    def _switch_on(self) -> None:
+        self._line.send(self._torque_on)
+        held = [(node, b"\1") for node in self._motor_ids]
+        self._confirm(sts3215.TORQUE_ENABLE.address, held, "torque")
+
+    def _confirm(self, address: int, held: Sequence[tuple[int, bytes]], what: str) -> None:
+        """Every servo holds these bytes. Raises BusError for the first that does not."""
+        packet = feetech.make_sync_read(address, len(held[0][1]), self._motor_ids)
+        frames = self._line.ask(packet, len(held), SETUP_TIMEOUT_S)
+        for joint, (node, data), frame in zip(self._motors, held, frames, strict=True):
+            if frame.id != node or frame.params != data:
+                raise BusError(f"{named(joint)} did not take its {what}")
 
     def _torque(self, value: int) -> bytes:
         register = sts3215.TORQUE_ENABLE

@@ -21,8 +21,9 @@ from mcap.exceptions import McapError
 from mcap.reader import McapReader, make_reader
 from mcap.well_known import MessageEncoding, SchemaEncoding
 from mcap.writer import CompressionType, Writer
+from msgspec import UNSET
 
-from onboard.recorder import COLUMNS, flight_dtype
+from onboard.recorder import IMU_COLUMN, flight_dtype
 from onboard.stopwatch import Section
 from onboard.tick import Driver
 from protocol.envelope import Limited
@@ -71,9 +72,12 @@ _MEANING = {
     "applied": "unit action in force after",
     "section_span_us": "µs elapsed in a part of the tick",
     "section_work_us": "µs of processor time in a part of the tick",
+    IMU_COLUMN: "as the IMU reports it: gravity in 2^-14, turn rate in mrad/s",
 }
 _UNITS = {"position": "rad", "velocity": "rad/s", "goal": "rad"}
-_UNITS |= dict.fromkeys(("cos", "sin", "applied"), "1")
+_UNITS |= dict.fromkeys(("cos", "sin", "applied", "gravity"), "1")
+_UNITS |= {"gyro": "rad/s", "speed": "m/s", "command": "m/s"}
+_IMU_NAMES = [f"{of}:{axis}" for of in ("gravity", "gyro") for axis in "xyz"]
 
 
 class Recording(NamedTuple):
@@ -149,6 +153,8 @@ def tick_schema(spec: RobotSpec) -> bytes:
     }
     properties: dict[str, Any] = {}
     for field, meaning in _MEANING.items():
+        if field not in (row.names or ()):
+            continue
         kind = "string" if field in _ENUMS else _JSON_KINDS[row[field].base.kind]
         properties[field] = {"type": kind, "description": meaning}
         if field in names:
@@ -174,13 +180,14 @@ def column_names(spec: RobotSpec) -> dict[str, list[str]]:
         **dict.fromkeys(("requested", "commanded", "previous", "applied"), motors),
         **dict.fromkeys(("section_span_us", "section_work_us"), sections),
         "obs": Layout(spec).labels,
+        **({} if spec.imu is UNSET else {IMU_COLUMN: _IMU_NAMES}),
     }
 
 
 def _object(row: np.void, names: Mapping[str, list[str]]) -> dict[str, Any]:
     """One row as JSON values; a number that is not finite becomes null."""
     found: dict[str, Any] = {}
-    for field in COLUMNS:
+    for field in row.dtype.names or ():
         value = row[field].tolist()
         if field in names:
             found[field] = {
@@ -213,7 +220,7 @@ def _decoded(reader: McapReader) -> Recording:
 
 
 def _fill(row: np.void, tick: Mapping[str, Any], names: Mapping[str, list[str]]) -> None:
-    for field in COLUMNS:
+    for field in row.dtype.names or ():
         value = tick[field]
         if field in names:
             items = (value[name] for name in names[field])

@@ -78,7 +78,10 @@ class Helm:
         if driver is Driver.POLICY:
             return self._ask_policy(tick)
         if driver is Driver.HOMING:
-            tick.requested = self._homing.update(self._bus.position_rad, self._observer.velocity)
+            observer = self._observer
+            tick.requested = self._homing.update(
+                self._bus.position_rad, observer.velocity, observer.tilt_rad
+            )
             return tick.requested
         return self._safety.still
 

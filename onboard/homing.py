@@ -25,13 +25,17 @@ class Homing(Protocol):
         ...
 
     def update(
-        self, position_rad: Sequence[float], velocity_rad_s: Sequence[float]
+        self,
+        position_rad: Sequence[float],
+        velocity_rad_s: Sequence[float],
+        tilt_rad: float = 0.0,
     ) -> NDArray[np.float32]:
         """One tick.
 
         Args:
             position_rad: one per joint of the robot.
             velocity_rad_s: likewise.
+            tilt_rad: of the body, from level.
 
         Returns:
             Unit actions (A,); the same array at every call.

@@ -1,10 +1,12 @@
-"""Joint states of a whole robot, in counts as they came and in SI units. Pure."""
+"""Joint states of a robot and how its body lies, in counts as they came and in SI units. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from protocol import imu_node
+from protocol.observation import LEVEL
 from protocol.robot_spec import Joint
 
 
@@ -31,6 +33,8 @@ class JointReadings:
         self.position_rad = [0.0] * len(joints)
         self.velocity_rad_s = [0.0] * len(joints)
         self.current_a = [0.0] * len(joints)
+        self.imu_count = [0] * len(LEVEL)
+        self.inertial = [*LEVEL]
 
     def convert(self, index: int, position: int, velocity: int, current: int) -> None:
         """Take the reading of joint ``index``, in counts, into the lists."""
@@ -42,3 +46,10 @@ class JointReadings:
         self.position_rad[index] = direction * turned_rad + self._offsets_rad[index]
         self.velocity_rad_s[index] = direction * velocity * self._rad_s
         self.current_a[index] = current * self._ampere
+
+    def feel(self, counts: Sequence[int]) -> None:
+        """Take the IMU's reading, in counts, into the lists."""
+        for index, count in enumerate(counts):
+            self.imu_count[index] = count
+            unit = imu_node.GRAVITY_PER_COUNT if index < 3 else imu_node.RAD_S_PER_COUNT
+            self.inertial[index] = count * unit

@@ -33,6 +33,7 @@ class Line(Generic[FrameT]):
         clock_s: monotonic time.
         parser: of this bus's packets.
         is_answer: tells an answer from an adapter's echo of our own packet.
+        padding: sent after a miss; it ends what a node may still be waiting for the rest of.
     """
 
     def __init__(
@@ -41,9 +42,10 @@ class Line(Generic[FrameT]):
         clock_s: Callable[[], float],
         parser: Parser[FrameT],
         is_answer: Callable[[FrameT], bool] = lambda frame: True,
+        padding: bytes = b"",
     ) -> None:
         self._open_port, self._clock_s = open_port, clock_s
-        self._parser, self._is_answer = parser, is_answer
+        self._parser, self._is_answer, self._padding = parser, is_answer, padding
         self._port: Port | None = None
         self._departure = threading.Lock()
 
@@ -84,6 +86,8 @@ class Line(Generic[FrameT]):
                 if self._is_answer(frame):
                     frames.append(frame)
         if len(frames) < count:
+            if self._padding:
+                port.write(self._padding)
             raise BusError(f"{len(frames)} of {count} answers within {timeout_s * 1e3:.0f} ms")
         return frames[:count]
 

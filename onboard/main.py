@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import tyro
@@ -24,12 +25,20 @@ from onboard.exit_status import Exit, exit_for
 from onboard.flight_commands import dump, replay
 from onboard.install_check import check_install
 from onboard.policy_command import policy
+from onboard.release_command import release
 from onboard.runtime_directory import STATE, make_private, runtime_directory
 from onboard.status_text import describe
 from onboard.update_command import update
 from onboard.wall_clock import Trust
 from protocol.errors import WombetError
 from protocol.robot_spec import RobotSpec, load_robot_spec
+
+_Robot = Annotated[Path, tyro.conf.arg(help="robot file, hw_configs/NAME.toml.")]
+_State = Annotated[Path, tyro.conf.arg(help="durable directory of this robot.")]
+_Runtime = Annotated[
+    Path | None,
+    tyro.conf.arg(help="directory on tmpfs for ring and socket; by default in /dev/shm, by name."),
+]
 
 
 def run(
@@ -136,6 +145,7 @@ def agent(
     supervised: int = 0,
     metrics_port: int = 0,
     clock: Trust = "synchronised",
+    unit_root: Path | None = None,
 ) -> int:
     """Run only the agent: records to the server, policies from it.
 
@@ -148,6 +158,7 @@ def agent(
         supervised: process id of the parent with which this process ends; 0 for none.
         metrics_port: port on loopback where Prometheus may scrape; 0 for none.
         clock: take new policies while the clock is synchronised, or go by it as it is set.
+        unit_root: root directory of a field unit, which takes releases of the runtime too.
     """
     from onboard.agent import run_agent  # noqa: PLC0415
     from onboard.realtime import end_with_parent  # noqa: PLC0415
@@ -157,7 +168,7 @@ def agent(
         end_with_parent(supervised)
     _hang_up_ends()
     spec, name, place = _checked(robot, task, state, runtime)
-    return run_agent(spec, name, server, state, place, wall_clock(clock), metrics_port)
+    return run_agent(spec, name, server, state, place, wall_clock(clock), metrics_port, unit_root)
 
 
 def selftest(
@@ -205,22 +216,22 @@ def status(
     return 0
 
 
-def start(robot: Path, state: Path = STATE, runtime: Path | None = None) -> int:
+def start(robot: _Robot, state: _State = STATE, runtime: _Runtime = None) -> int:
     """Leave IDLE: drive home, then run episodes of the task."""
     return _tell(Start(), robot, state, runtime)
 
 
-def stop(robot: Path, state: Path = STATE, runtime: Path | None = None) -> int:
+def stop(robot: _Robot, state: _State = STATE, runtime: _Runtime = None) -> int:
     """Stop moving: torque off, back to IDLE."""
     return _tell(Stop(), robot, state, runtime)
 
 
-def estop(robot: Path, state: Path = STATE, runtime: Path | None = None) -> int:
+def estop(robot: _Robot, state: _State = STATE, runtime: _Runtime = None) -> int:
     """Emergency stop: torque off, latched until cleared."""
     return _tell(Estop(), robot, state, runtime)
 
 
-def clear(robot: Path, state: Path = STATE, runtime: Path | None = None) -> int:
+def clear(robot: _Robot, state: _State = STATE, runtime: _Runtime = None) -> int:
     """Acknowledge a fault or emergency stop: self-test, then IDLE."""
     return _tell(Clear(), robot, state, runtime)
 
@@ -231,7 +242,7 @@ def main() -> None:
     if sys.stderr is not None:
         faulthandler.enable()  # a watchdog's SIGABRT shows where the loop hung
     robot = (run, control, agent, selftest, status, start, stop, estop, clear)
-    commands = (*robot, policy, update, backends, dump, replay, budget)
+    commands = (*robot, policy, update, release, backends, dump, replay, budget)
     try:
         check_install()
         code = tyro.extras.subcommand_cli_from_dict(

@@ -7,14 +7,13 @@ and it brakes the motors and ignores commands until power is ordered on again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import TypeVar
 
 from onboard.bus import TRIPPED, Check, Fact, Node, named, out_of_range
 from onboard.finding import Finding, Verdict
 from onboard.joint_readings import JointReadings, Units
 from onboard.line import Line
-from onboard.registers import SETUP_TIMEOUT_S, SETUP_TRIES
+from onboard.registers import SETUP_TIMEOUT_S, obtain
+from onboard.rotation import Rotation
 from onboard.serial_port import Port
 from protocol import mcu_link as mcu
 from protocol.errors import BusError, ConfigError, WireError
@@ -34,8 +33,6 @@ CUT_SEQUENCE = 0
 _OFF = mcu.Power(on=0, deadline_ms=0, current_max_ma=0)
 _UNITS = Units(0, mcu.RAD_PER_COUNT, mcu.RAD_S_PER_COUNT, mcu.AMPERE_PER_COUNT)
 _NOTHING = mcu.State(mcu.Flag(0), 0, 0, 0, ())
-
-Result = TypeVar("Result")
 
 
 class McuBus(JointReadings):
@@ -61,7 +58,7 @@ class McuBus(JointReadings):
         self._goal_ma = [0] * len(spec.joints)
         self._sequence = 0
         self._state = _NOTHING
-        self._checked = -1
+        self._turn = Rotation(len(self._indices), IN_TURN)
         self.watchdog_s = self._deadline_ms * 1e-3
         self.alert = False
 
@@ -69,7 +66,7 @@ class McuBus(JointReadings):
         """A new session: the board takes the torque away and says who it is."""
         self._line.open()
         board = self._identify()
-        _obtain(self.read)
+        obtain(self.read)
         for joint in self._spec.joints:
             self._accept(joint, board)
         return [self._node(joint, board) for joint in self._spec.joints]
@@ -95,14 +92,14 @@ class McuBus(JointReadings):
 
     def power_on(self) -> Sequence[float]:
         """Zero goal, torque on, the deadline running; the board's own state confirms it."""
-        _obtain(lambda: self._switch(self._on))
+        obtain(lambda: self._switch(self._on))
         return [0.0] * len(self._indices)
 
     def power_off(self) -> list[str]:
         """Torque off; it is one board, so there is one line or none."""
         self.cut()
         try:
-            _obtain(lambda: self._switch(_OFF))
+            obtain(lambda: self._switch(_OFF))
         except BusError as error:
             return [f"the board: torque may still be on ({error})"]
         return []
@@ -113,9 +110,8 @@ class McuBus(JointReadings):
 
     def check_next(self) -> Check:
         """The next fact about the motors, as of the last reading."""
-        self._checked = (self._checked + 1) % (len(self._indices) * len(IN_TURN))
-        motor, index = divmod(self._checked, len(IN_TURN))
-        return self._check(self._indices[motor], self._telling(IN_TURN[index]))
+        motor, fact = self._turn.next()
+        return self._check(self._indices[motor], self._telling(fact))
 
     def check_all(self, fact: Fact) -> list[Check]:
         """One fact of every motor, as it is now."""
@@ -152,7 +148,7 @@ class McuBus(JointReadings):
     def _identify(self) -> mcu.Identity:
         foreign = self._parser.foreign
         try:
-            return _obtain(self._say_hello)
+            return obtain(self._say_hello)
         except BusError as error:
             if self._parser.foreign == foreign:
                 raise
@@ -220,11 +216,3 @@ class McuBus(JointReadings):
         """Never that of a cut."""
         self._sequence = self._sequence % mcu.MAX_SEQUENCE + 1
         return self._sequence
-
-
-def _obtain(attempt: Callable[[], Result]) -> Result:
-    """Its result, trying again if an answer is lost. Raises BusError."""
-    for _ in range(SETUP_TRIES - 1):
-        with suppress(BusError):
-            return attempt()
-    return attempt()

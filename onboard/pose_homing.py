@@ -31,6 +31,9 @@ class PoseHoming:
         self._share = min(homing.homing_gain_1_s * spec.tick_s, 1.0)
         self._near_rad = NEAR_SHARE * homing.settled_position_rad
         self._needed_ticks = math.ceil(homing.settled_for_s * spec.control_hz)
+        self._tilt_rad = math.inf
+        if homing.settled_tilt_rad is not UNSET:
+            self._tilt_rad = homing.settled_tilt_rad
         self._reference_rad: list[float] = []
         self._calm_ticks = 0
         self.action: NDArray[np.float32] = np.zeros(len(self._joints), dtype=np.float32)
@@ -42,11 +45,14 @@ class PoseHoming:
 
     @property
     def settled(self) -> bool:
-        """Every joint has been at home and still for ``settled_for_s``."""
+        """Every joint has been at home and still for ``settled_for_s``, the body upright."""
         return self._calm_ticks >= self._needed_ticks
 
     def update(
-        self, position_rad: Sequence[float], velocity_rad_s: Sequence[float]
+        self,
+        position_rad: Sequence[float],
+        velocity_rad_s: Sequence[float],
+        tilt_rad: float = 0.0,
     ) -> NDArray[np.float32]:
         """One tick; see :class:`onboard.homing.Homing`."""
         measured_rad = [position_rad[joint] for joint in self._joints]
@@ -56,7 +62,7 @@ class PoseHoming:
             step_rad = self._step(home_rad - self._reference_rad[index])
             self._reference_rad[index] += step_rad
             self.action[index] = self._unit(index, step_rad)
-        calm = self._calm(position_rad, velocity_rad_s)
+        calm = tilt_rad < self._tilt_rad and self._calm(position_rad, velocity_rad_s)
         self._calm_ticks = self._calm_ticks + 1 if calm else 0
         return self.action
 

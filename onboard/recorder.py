@@ -10,12 +10,14 @@ from collections.abc import Callable
 from operator import attrgetter
 
 import numpy as np
+from msgspec import UNSET
 
 from onboard.flight_ring import FlightRing
 from onboard.ring import RingWriter
 from onboard.row_packer import RowPacker
 from onboard.stopwatch import Section
 from onboard.tick import Tick
+from protocol.observation import LEVEL
 from protocol.robot_spec import RobotSpec
 from protocol.step_record import dtype_of
 
@@ -35,6 +37,8 @@ _FLOWN_LISTS = (
 _FLOWN_ARRAYS = ("commanded", "previous")
 COLUMNS = (*_STREAMED, *_STREAMED_ARRAYS, *_FLOWN, *_FLOWN_LISTS, *_FLOWN_ARRAYS)
 """Of a flight, in order; attributes of :class:`onboard.tick.Tick`."""
+IMU_COLUMN = "imu_count"
+"""The last one, where there is an IMU."""
 _OF_WAKE = frozenset({"tick", "slot_ns", "started_ns"})
 
 
@@ -58,8 +62,10 @@ def flight_dtype(spec: RobotSpec) -> np.dtype[np.void]:
         "section_work_us": ("<f4", (len(Section),)),
         "commanded": ("<f4", (actions,)),
         "previous": ("<f4", (actions,)),
+        IMU_COLUMN: ("<i2", (len(LEVEL),)),
     }
-    return np.dtype([(name, own[name] if name in own else record[name]) for name in COLUMNS])
+    columns = COLUMNS if spec.imu is UNSET else (*COLUMNS, IMU_COLUMN)
+    return np.dtype([(name, own[name] if name in own else record[name]) for name in columns])
 
 
 class Recorder:
@@ -71,6 +77,7 @@ class Recorder:
         self._row = RowPacker(flight_dtype(spec), arrays)
         self._numbers = _values_of(*_STREAMED, *_FLOWN)
         self._arrays = _values_of(*arrays)
+        self._feels = spec.imu is not UNSET
         record = ring.row.view(np.uint8).data
         number_bytes = ring.row.dtype["seq"].itemsize
         self._record, self._recorded = record[number_bytes:], record.nbytes - number_bytes
@@ -84,6 +91,7 @@ class Recorder:
             *tick.current_count,
             *tick.section_span_us,
             *tick.section_work_us,
+            *(tick.imu_count if self._feels else ()),
         )
         self._row.pack(numbers, self._arrays(tick))
         if self._flight is not None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from onboard.bus import named
+from onboard.bus import Named, named
 from onboard.line import Line
 from protocol.errors import BusError, WireError
 from protocol.register import Register
-from protocol.robot_spec import Joint
 
 SETUP_TIMEOUT_S = 0.05
 """Deadline of set-up transactions; an EEPROM write may take several milliseconds."""
 SETUP_TRIES = 3
 
 FrameT = TypeVar("FrameT")
+ResultT = TypeVar("ResultT")
 
 
 class Answer(NamedTuple):
@@ -53,16 +54,16 @@ class Registers(Generic[FrameT]):
     def __init__(self, line: Line[FrameT], dialect: Dialect[FrameT]) -> None:
         self._line, self._dialect = line, dialect
 
-    def ping(self, joint: Joint) -> bytes:
+    def ping(self, joint: Named) -> bytes:
         """What a node answers to a ping. Raises BusError if it does not."""
         return self._answer(joint, self._dialect.ping(joint.id), self._dialect.ping_bytes)
 
-    def get(self, joint: Joint, register: Register) -> int:
+    def get(self, joint: Named, register: Register) -> int:
         """Value of a register. Raises BusError."""
         packet = self._dialect.read(joint.id, register.address, register.size)
         return register.unpack(self._answer(joint, packet, register.size))
 
-    def set(self, joint: Joint, register: Register, value: int) -> None:
+    def set(self, joint: Named, register: Register, value: int) -> None:
         """Make a register hold ``value``. Raises BusError unless it reads back."""
         if register.address < self._dialect.eeprom_end and self.get(joint, register) == value:
             return
@@ -71,7 +72,7 @@ class Registers(Generic[FrameT]):
         if self.get(joint, register) != value:
             raise BusError(f"{named(joint)}: {register.name} did not take the value {value}")
 
-    def peek(self, joint: Joint, register: Register, timeout_s: float) -> int:
+    def peek(self, joint: Named, register: Register, timeout_s: float) -> int:
         """Value of a register, asked once. Raises BusError."""
         packet = self._dialect.read(joint.id, register.address, register.size)
         answer = self._once(packet, timeout_s)
@@ -79,7 +80,7 @@ class Registers(Generic[FrameT]):
             raise BusError(f"{named(joint)}: no answer to a read of {register.name}")
         return register.unpack(answer.data)
 
-    def _answer(self, joint: Joint, packet: bytes, size: int) -> bytes:
+    def _answer(self, joint: Named, packet: bytes, size: int) -> bytes:
         """Data of one node's answer, asking again if it is lost."""
         for attempt in range(SETUP_TRIES):
             try:
@@ -100,3 +101,11 @@ class Registers(Generic[FrameT]):
             return self._dialect.parse(frame)
         except WireError as error:
             raise BusError(str(error)) from error
+
+
+def obtain(attempt: Callable[[], ResultT]) -> ResultT:
+    """Its result, trying again if an answer is lost. Raises BusError."""
+    for _ in range(SETUP_TRIES - 1):
+        with suppress(BusError):
+            return attempt()
+    return attempt()

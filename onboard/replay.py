@@ -22,6 +22,7 @@ from onboard.hotswap import HotSwap
 from onboard.noise import Noise
 from onboard.pilot import Pilot
 from onboard.policy import Slot
+from onboard.recorder import IMU_COLUMN
 from onboard.safety import Safety
 from onboard.tick import Driver
 from protocol.bundle import GOLDEN_TOLERANCE
@@ -31,9 +32,12 @@ from protocol.modes import Mode
 from protocol.observation import Layout, Observer
 from protocol.robot_spec import PositionAction, RobotSpec
 from protocol.step_record import Rows
+from protocol.walk import commanded_m_s
 
 TOLERANCE = 1e-6
 """Of what is pure arithmetic; a policy's answer may differ by ``GOLDEN_TOLERANCE``."""
+SPEED_TICKS = 100
+"""After so many readings the estimate of speed has forgotten where it began."""
 STAGES = ("observation", "policy", "homing", "safety")
 _LIMITS = 0xFF
 _SEED_TICKS = 1000
@@ -70,6 +74,7 @@ class Replay:
         self._pilot = Pilot(spec, self._swap, self._noise)
         self._motors = [joint.name for joint in spec.actuated]
         self._observer.goal_rad = self._safety.goal_rad
+        self._task = spec.task(task)
         self._goals = [f"goal:{name}" for name in self._motors]
         self._goals_known, self._mode = False, -1
         self._readings = self._sends = 0
@@ -100,13 +105,17 @@ class Replay:
     def _forget(self) -> None:
         """A self-test: the observer starts over, so everything it remembers is known."""
         self._observer.reset()
-        self._readings = self._sends = len(self._layout.labels) + 1
+        self._readings = self._sends = SPEED_TICKS
 
     def _observe(self, row: np.void) -> Iterator[Difference]:
         for index in range(len(self._spec.joints)):
             counts = (row[f"{of}_count"][index] for of in ("position", "velocity", "current"))
             self._bus.convert(index, *map(int, counts))
-        vector = self._observer.observe(self._bus.position_rad, int(row["sense_ns"]) * 1e-9)
+        if IMU_COLUMN in (row.dtype.names or ()):
+            self._bus.feel([*map(int, row[IMU_COLUMN])])
+        self._observer.command_m_s = [commanded_m_s(self._task, int(row["episode"]))]
+        time_s = int(row["sense_ns"]) * 1e-9
+        vector = self._observer.observe(self._bus.position_rad, time_s, self._bus.inertial)
         self.compared["observation"] += 1
         for column, label in enumerate(self._layout.labels):
             if self._known(column):
@@ -120,6 +129,8 @@ class Replay:
             return self._sends >= term.age_ticks
         if term.kind == "goal":
             return self._goals_known
+        if term.kind == "speed":
+            return self._readings >= SPEED_TICKS
         return term.kind != "velocity" or self._readings >= 1
 
     # Observation to command.
@@ -127,7 +138,8 @@ class Replay:
     def _drive_home(self, row: np.void) -> Iterator[Difference]:
         if self._readings < 2:
             return
-        action = self._homing.update(self._bus.position_rad, self._observer.velocity)
+        observer = self._observer
+        action = self._homing.update(self._bus.position_rad, observer.velocity, observer.tilt_rad)
         self.compared["homing"] += 1
         yield from self._actions(row, "homing", "requested", action, TOLERANCE)
 

@@ -49,7 +49,7 @@ class Senses:
         if tick.missed:
             return ()
         tick.sensed, tick.bus_ns = True, now_ns
-        self._observer.observe(self._bus.position_rad, now_ns * 1e-9)
+        self._observer.observe(self._bus.position_rad, now_ns * 1e-9, self._bus.inertial)
         self._stopwatch.lap(Section.OBSERVE)
         return [verdict for check in checks if (verdict := self._safety.judge(check))]
 

@@ -69,16 +69,13 @@ class SwingHoming:
         """Everything has been at home and still for ``settled_for_s``."""
         return self._calm_ticks >= self._needed_ticks
 
-    def update(self, position_rad: Sequence[float], velocity_rad_s: Sequence[float]) -> FloatArray:
-        """One tick.
-
-        Args:
-            position_rad: one per joint of the robot.
-            velocity_rad_s: likewise.
-
-        Returns:
-            Unit actions (A,) in [-1, 1]; the same array at every call.
-        """
+    def update(
+        self,
+        position_rad: Sequence[float],
+        velocity_rad_s: Sequence[float],
+        tilt_rad: float = 0.0,
+    ) -> FloatArray:
+        """One tick; see :class:`onboard.homing.Homing`. Its base stands on a table: no tilt."""
         calm = self._passive_calm(position_rad, velocity_rad_s)
         for index, joint in enumerate(self._actuated):
             position, velocity = position_rad[joint], velocity_rad_s[joint]

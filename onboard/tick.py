@@ -22,6 +22,7 @@ FloatArray = NDArray[np.float32]
 BAD_POLICY, STALE_SENSOR = int(Flag.BAD_POLICY), int(Flag.STALE_SENSOR)
 LATE, GAP = int(Flag.LATE), int(Flag.GAP)
 EXPLORING, SWAPPED, ASKED = int(Flag.EXPLORING), int(Flag.SWAPPED), int(Flag.ASKED)
+SOFT = int(Flag.SOFT)
 
 
 class Driver(IntEnum):
@@ -51,6 +52,7 @@ class Tick:
         step: actions taken in it.
         end: how it stands.
         flags: bits of :class:`Flag` and :class:`protocol.envelope.Limited`.
+        standing: those of them that every tick has from the beginning.
         missed: which access to the bus failed; empty for none.
         driver: who decided.
         sensed: every joint answered.
@@ -62,6 +64,7 @@ class Tick:
         work_us: processor time of the loop's thread.
         span_us: elapsed time, from waking to done.
         position_count: (J,) last reading as it came; also velocity_count, current_count.
+        imu_count: (6,) likewise, of the IMU.
         obs: (O,) observation.
         requested: (A,) what the policy or the homing controller asked for.
         commanded: (A,) what the envelope was given.
@@ -74,6 +77,7 @@ class Tick:
     position_count: Sequence[int]
     velocity_count: Sequence[int]
     current_count: Sequence[int]
+    imu_count: Sequence[int]
     section_span_us: Sequence[float]
     section_work_us: Sequence[float]
     obs: FloatArray
@@ -86,6 +90,7 @@ class Tick:
         self.bus_ns = self.act_ns = 0
         self.mode = Mode.BOOT
         self.policy_version = self.episode = self.step = 0
+        self.standing = 0
         self.latched = False
         self.period_error_us = self.work_us = self.span_us = 0.0
         self.begin(Wake(0, 0, 0, 0))
@@ -95,7 +100,7 @@ class Tick:
         self.wake = wake
         self.sense_ns = 0
         self.end = End.RUNNING
-        self.flags = self.draw = 0
+        self.flags, self.draw = self.standing, 0
         self.missed = ""
         self.driver = Driver.NOBODY
         self.sensed = self.sent = self.asked = False

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from fastcrc import crc16
 
 from protocol.errors import WireError
+from protocol.register_requests import ReadRequest, SyncRead, SyncWrite, WriteRequest, pairs
 
 HEADER = b"\xff\xff\xfd\x00"
 BROADCAST_ID = 0xFE
@@ -179,35 +180,6 @@ def parse_fast_status(frame: Frame, length: int) -> list[Status]:
     return answers
 
 
-class ReadRequest(NamedTuple):
-    """Registers to read."""
-
-    address: int
-    length: int
-
-
-class WriteRequest(NamedTuple):
-    """Registers to write."""
-
-    address: int
-    data: bytes
-
-
-class SyncRead(NamedTuple):
-    """The same registers to read from each of ``nodes``."""
-
-    address: int
-    length: int
-    nodes: tuple[int, ...]
-
-
-class SyncWrite(NamedTuple):
-    """Registers to write, as ``(node, data)`` pairs."""
-
-    address: int
-    data: tuple[tuple[int, bytes], ...]
-
-
 def parse_read(frame: Frame) -> ReadRequest:
     """Parameters of READ. Raises WireError for a wrong length."""
     if len(frame.params) != 4:
@@ -238,8 +210,7 @@ def parse_sync_write(frame: Frame) -> SyncWrite:
     stride, body = length + 1, frame.params[4:]
     if length == 0 or len(body) % stride:
         raise WireError(f"sync write of {len(body)} bytes is no multiple of {stride}")
-    starts = range(0, len(body), stride)
-    return SyncWrite(address, tuple((body[i], body[i + 1 : i + stride]) for i in starts))
+    return SyncWrite(address, pairs(body, length))
 
 
 class Parser:

@@ -17,12 +17,21 @@ from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
 from protocol.errors import WireError
+from protocol.register_requests import ReadRequest, SyncRead, SyncWrite, WriteRequest, pairs
 
 HEADER = b"\xff\xff"
 BROADCAST_ID = 0xFE
 MAX_ID = 0xFD
 MAX_PACKET_BYTES = 4 + 0xFE
 """The largest length field there is, so that no header can hide in it."""
+
+PADDING = bytes(MAX_PACKET_BYTES)
+"""Enough to end any packet whose length arrived too large, and no header in it.
+
+The protocol knows no pause that would end one: until so many bytes have come, a node that waits for
+the rest takes every new packet for it. A doubled broadcast id is enough, it reads as a length of
+254.
+"""
 
 _PREFIX_BYTES = 4
 _LEAST_LENGTH = 2
@@ -65,35 +74,6 @@ class Status(NamedTuple):
     id: int
     alarm: int
     params: bytes
-
-
-class ReadRequest(NamedTuple):
-    """Registers to read."""
-
-    address: int
-    length: int
-
-
-class WriteRequest(NamedTuple):
-    """Registers to write."""
-
-    address: int
-    data: bytes
-
-
-class SyncRead(NamedTuple):
-    """The same registers to read from each of ``nodes``."""
-
-    address: int
-    length: int
-    nodes: tuple[int, ...]
-
-
-class SyncWrite(NamedTuple):
-    """Registers to write, as ``(node, data)`` pairs."""
-
-    address: int
-    data: tuple[tuple[int, bytes], ...]
 
 
 def make_packet(node: int, code: int, params: bytes = b"") -> bytes:
@@ -186,8 +166,7 @@ def parse_sync_write(frame: Frame) -> SyncWrite:
     stride, body = length + 1, frame.params[2:]
     if length == 0 or len(body) % stride:
         raise WireError(f"sync write of {len(body)} bytes is no multiple of {stride}")
-    starts = range(0, len(body), stride)
-    return SyncWrite(address, tuple((body[i], body[i + 1 : i + stride]) for i in starts))
+    return SyncWrite(address, pairs(body, length))
 
 
 def checksum(body: bytes | bytearray) -> int:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from protocol.table import NonNegative, Positive, Table
+
+ENCODER_BITS = 12
+"""Of the encoders whose registers the simulated nodes have."""
+
+
+Range = tuple[float, float]
 
 
 class Body(Table, frozen=True):
@@ -16,7 +23,11 @@ class Body(Table, frozen=True):
     ``tip``. ``backlash_rad`` is the whole play between each motor and its link, with
     ``backlash_friction_nm`` between the teeth. The position loop of a servo asks for
     ``servo_gain_1_rad`` of the supply per radian between goal and encoder, and leads its goal
-    there at ``servo_velocity_max_rad_s``.
+    there at ``servo_velocity_max_rad_s``. ``motor_stribeck_nm`` is friction on top at rest, gone
+    beyond ``motor_stribeck_rad_s``; an encoder resolves ``encoder_bits`` and shows normal noise of
+    ``encoder_noise_counts`` (of 2**12 per turn). The supply has ``supply_resistance_ohm``, and an
+    answer comes ``bus_latency_ms`` later than wire and node alone would have it (an adapter). An
+    IMU's gravity and turn rate have normal noise, and a bias of up to so much on each axis.
     """
 
     motor_torque_constant_nm_a: Positive
@@ -37,11 +48,27 @@ class Body(Table, frozen=True):
     backlash_friction_nm: NonNegative = 0.0
     servo_gain_1_rad: NonNegative = 0.0
     servo_velocity_max_rad_s: NonNegative = 0.0
+    motor_stribeck_nm: NonNegative = 0.0
+    motor_stribeck_rad_s: Positive = 0.1
+    encoder_bits: Annotated[int, Meta(ge=6, le=ENCODER_BITS)] = ENCODER_BITS
+    encoder_noise_counts: NonNegative = 0.0
+    supply_resistance_ohm: NonNegative = 0.0
+    bus_latency_ms: NonNegative = 0.0
+    imu_tilt_noise_rad: NonNegative = 0.0
+    imu_tilt_bias_rad: NonNegative = 0.0
+    imu_rate_noise_rad_s: NonNegative = 0.0
+    imu_rate_bias_rad_s: NonNegative = 0.0
 
 
 class Plant(Table, frozen=True):
-    """The simulated body: an MJCF beside the TOML and its variants (``nominal``, ``target``…)."""
+    """The simulated body: an MJCF beside the TOML and its variants (``nominal``, ``target``…).
+
+    ``randomise`` has for a task the ranges that its training may draw parameters of a body from.
+    ``unseen`` names the bodies of the test set: each has a parameter outside these ranges.
+    """
 
     mjcf: str
     physics_hz: Annotated[int, Meta(ge=100, le=20_000)]
     bodies: dict[str, Body]
+    randomise: dict[str, dict[str, Range]] = msgspec.field(default_factory=dict)
+    unseen: list[str] = msgspec.field(default_factory=list)

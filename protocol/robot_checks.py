@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, Struct
 
 from protocol import mcu_link, sts3215, xl330
+from protocol.body_checks import BODY_TERMS, body_problems
+from protocol.dynamixel_nodes import NODES
 from protocol.errors import ConfigError
+from protocol.plant_checks import plant_problems
 
 if TYPE_CHECKING:
     from protocol.robot_spec import CurrentAction, Joint, PositionAction, RobotSpec
@@ -34,14 +37,15 @@ CURRENT_LIMIT_A = {
 }
 """Of each motor's current limit register, or of what its frames can say."""
 MODELS = {
-    "dynamixel2": (*xl330.MODEL_NUMBERS,),
+    "dynamixel2": (*NODES,),
     "feetech": ("sts3215",),
     "mcu": ("mcu-motor", "mcu-encoder"),
 }
 """What can stand on each kind of bus."""
 PASSIVE_MODELS = ("encoder-12bit", "mcu-encoder")
-MODES = {"dynamixel2": ("current",), "feetech": ("position",), "mcu": ("current",)}
-"""How a robot on it can be driven."""
+MODES = {name: node.mode for name, node in NODES.items() if node.mode}
+MODES |= {"sts3215": "position", "mcu-motor": "current"}
+"""How each motor is driven."""
 
 
 def problems(spec: RobotSpec) -> list[str]:
@@ -62,6 +66,8 @@ def _part_problems(spec: RobotSpec) -> Iterator[str]:
     yield from _homing_problems(spec)
     yield from _observation_problems(spec)
     yield from _limit_problems(spec)
+    yield from body_problems(spec)
+    yield from plant_problems(spec)
     if not spec.tasks:
         yield "tasks is empty"
     if spec.plant.physics_hz % spec.control_hz:
@@ -166,9 +172,14 @@ def _observation_problems(spec: RobotSpec) -> Iterator[str]:
     if not spec.observation:
         yield "observation is empty"
     for index, term in enumerate(spec.observation):
+        if term.kind in BODY_TERMS:
+            continue
         readable = spec.actuated if term.kind in ("applied", "goal") else spec.joints
-        if term.joint not in [joint.name for joint in readable]:
-            yield f"observation[{index}].joint {term.joint!r} cannot be read as {term.kind}"
+        if term.axis is not UNSET:
+            yield f"observation[{index}].axis is for terms of the body, not for {term.kind}"
+        elif term.joint not in [joint.name for joint in readable]:
+            named = "missing" if term.joint is UNSET else repr(term.joint)
+            yield f"observation[{index}].joint {named} cannot be read as {term.kind}"
         elif term.kind != "applied" and term.age_ticks != 1:
             yield f"observation[{index}].age_ticks is for applied terms, not for {term.kind}"
     history = [(term.joint, term.age_ticks) for term in spec.observation if term.kind == "applied"]
@@ -198,8 +209,9 @@ def _bus_problems(spec: RobotSpec) -> Iterator[str]:
     for joint in spec.joints:
         if joint.model not in MODELS[kind]:
             yield f"joints.{joint.name}: an {joint.model} does not speak {kind!r}"
-    if mode not in MODES[kind]:
-        yield f"action.mode {mode!r}: a {kind!r} bus is driven in mode {' or '.join(MODES[kind])}"
+        elif joint.actuated and MODES.get(joint.model, mode) != mode:
+            driven = f"an {joint.model} is driven in mode {MODES[joint.model]}"
+            yield f"action.mode {mode!r} of {joint.name}: {driven}"
     channels = [*range(mcu_link.MAX_CHANNELS)][: len(spec.joints)]
     if kind == "mcu" and [joint.id for joint in spec.joints] != channels:
         yield f"joints: on an 'mcu' link ids are channels: 0, 1, … up to {channels[-1]}, in order"

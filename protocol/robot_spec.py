@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from protocol.errors import ConfigError
+from protocol.factor_spec import Factor
 from protocol.plant_spec import Body, Plant
 from protocol.robot_checks import problems
 from protocol.table import Fraction, Name, NonNegative, Positive, Table
@@ -24,6 +25,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+CHECK = "`wombet-sim check` tells all of it, with lines and remedies"
 
 
 class Bus(Table, frozen=True):
@@ -49,7 +53,9 @@ class Joint(Table, frozen=True):
 
     name: Name
     id: Annotated[int, Meta(ge=0, le=252)]
-    model: Literal["xl330-m288", "encoder-12bit", "sts3215", "mcu-motor", "mcu-encoder"]
+    model: Literal[
+        "xl330-m288", "xl430-w250", "encoder-12bit", "sts3215", "mcu-motor", "mcu-encoder"
+    ]
     actuated: bool
     sign: Literal[-1, 1]
     offset_rad: float
@@ -57,6 +63,21 @@ class Joint(Table, frozen=True):
     position_min_rad: float
     position_max_rad: float
     velocity_max_rad_s: Positive
+
+
+class Imu(Table, frozen=True):
+    """A node that feels which way is down and how the body turns. Optional.
+
+    Its axes are the body's: x ahead, y to the left, z up.
+    """
+
+    id: Annotated[int, Meta(ge=0, le=252)]
+    model: Literal["imu-6axis"]
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return "imu"
 
 
 class CurrentAction(Table, frozen=True, tag_field="mode", tag="current"):
@@ -120,24 +141,48 @@ class Homing(Table, frozen=True):
     damping_gain_rad_s: NonNegative = 0.0
     settled_passive_rad: NonNegative = 0.0
     settled_passive_rad_s: NonNegative = 0.0
+    settled_tilt_rad: Positive | UnsetType = UNSET
 
 
 class Term(Table, frozen=True):
-    """One entry of the observation vector: ``value * scale``. Source: LEARNING.md § 5.2."""
+    """One entry of the observation vector: ``value * scale``. Source: LEARNING.md § 5.2.
 
-    kind: Literal["position", "cos", "sin", "velocity", "goal", "applied"]
-    joint: Name
+    About a ``joint``; or along an ``axis`` of the body: ``gravity``, ``gyro`` (what its IMU feels)
+    and ``speed`` over ground (``protocol/leg_odometry.py``); or, of neither, the ``command``: the
+    speed asked for in this episode.
+    """
+
+    kind: Literal[
+        "position",
+        "cos",
+        "sin",
+        "velocity",
+        "goal",
+        "applied",
+        "gravity",
+        "gyro",
+        "speed",
+        "command",
+    ]
     scale: Annotated[float, Meta(gt=0.0)]
+    joint: Name | UnsetType = UNSET
+    axis: Literal["x", "y", "z"] | UnsetType = UNSET
     age_ticks: Annotated[int, Meta(ge=1, le=8)] = 1
 
 
 class Task(Table, frozen=True):
-    """An episode: which reward (``protocol/tasks.py``) and how long; some have a goal in space."""
+    """An episode: which reward (``protocol/tasks.py``) and how long; some have a goal in space.
+
+    ``factors`` are the reward itself where ``reward`` is ``"factors"`` (ADR 19). Between the two
+    ``speeds_m_s`` lies the one that an episode asks for (``protocol/walk.py``).
+    """
 
     reward: Name
     episode_steps: Annotated[int, Meta(ge=1, le=100_000)]
     discount: Annotated[float, Meta(gt=0.0, lt=1.0)]
     goal_m: tuple[float, float, float] | UnsetType = UNSET
+    factors: list[Factor] | UnsetType = UNSET
+    speeds_m_s: tuple[Positive, Positive] | UnsetType = UNSET
 
 
 class Arm(Table, frozen=True):
@@ -147,6 +192,22 @@ class Arm(Table, frozen=True):
     upper_arm_m: Positive
     forearm_m: Positive
     hand_m: Positive
+
+
+class Legs(Table, frozen=True):
+    """Equal legs of three joints, called NAME_roll, NAME_pitch and NAME_knee. Optional.
+
+    With all of them at 0 a leg hangs straight down; roll turns about x, pitch and knee about y.
+    ``hip_m`` says how far ahead and to the left of the body's centre a leg's roll axis is,
+    ``side_m`` how much farther outwards its pitch axis; a foot is a ball at the shin's end.
+    """
+
+    names: Annotated[list[Name], Meta(min_length=1)]
+    hip_m: list[tuple[float, float]]
+    side_m: NonNegative
+    thigh_m: Positive
+    shin_m: Positive
+    foot_radius_m: NonNegative
 
 
 class Timing(Table, frozen=True):
@@ -203,6 +264,8 @@ class RobotSpec(Table, frozen=True):
     plant: Plant
     policy: Policy = Policy()
     arm: Arm | UnsetType = UNSET
+    legs: Legs | UnsetType = UNSET
+    imu: Imu | UnsetType = UNSET
     budget: Budget | None = None
 
     @property
@@ -272,10 +335,10 @@ def parse_robot_spec(text: str, origin: str) -> RobotSpec:
     try:
         spec = msgspec.convert(tomllib.loads(text), RobotSpec)
     except (msgspec.ValidationError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{origin}: {error}") from error
+        raise ConfigError(f"{origin}: {error}; {CHECK}") from error
     found = problems(spec)
     if found:
-        raise ConfigError(f"{origin}: " + "; ".join(found))
+        raise ConfigError(f"{origin}: " + "; ".join([*found, CHECK]))
     return spec
 
 

@@ -38,6 +38,8 @@ class Flag(IntFlag):
     SWAPPED = 1 << 13
     ASKED = 1 << 14
     """The policy itself was asked; in the ticks between, its answer is held or approached."""
+    SOFT = 1 << 15
+    """The operating system refused the loop real-time scheduling."""
 
 
 _MODE_MAX, _END_MAX = int(max(Mode)), int(max(End))

@@ -13,10 +13,12 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from protocol.errors import ConfigError
+from protocol.factors import factors
 from protocol.observation import Layout
 from protocol.outcome import Judge, Outcome
 from protocol.reach import reach
 from protocol.robot_spec import RobotSpec, Task
+from protocol.walk import walk_of
 
 __all__ = ["Judge", "Outcome", "judge_for", "swing_up", "upright_share"]
 
@@ -57,6 +59,8 @@ def swing_up(layout: Layout) -> Judge:
 _REWARDS: dict[str, Callable[[RobotSpec, Task], Judge]] = {
     "swing_up": lambda spec, task: swing_up(Layout(spec)),
     "reach": reach,
+    "factors": factors,
+    "walk": walk_of,
 }
 
 

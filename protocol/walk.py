@@ -1,7 +1,9 @@
-"""The walking task of a quadruped: columns of its observation, reward and termination.
+"""The walking task of a quadruped: what a step is worth, and when it has fallen.
 
-Pure functions of arrays on the array API, so that the same code judges numpy arrays in a simulator
-and torch tensors in a planner.
+Pure functions of arrays on the array API, so that the same code judges numpy arrays in a simulator,
+plain floats on a robot and torch tensors in a planner. A robot's columns are where its file says
+(:func:`walk_of`); those of the benchmark's walker, which knows its true speed, are here
+(:func:`walk`). ADR 17.
 """
 
 from __future__ import annotations
@@ -10,8 +12,12 @@ import math
 from typing import Any
 
 from array_api_compat import array_namespace
+from msgspec import UNSET
 
-from protocol.tasks import Outcome
+from protocol.errors import ConfigError
+from protocol.observation import Layout
+from protocol.outcome import Judge, Outcome
+from protocol.robot_spec import RobotSpec, Task
 
 JOINTS = 12
 JOINT_POSITION = slice(0, 12)
@@ -41,6 +47,44 @@ SPEED_SCALE = 2.0
 FALLEN_RAD = 0.8
 STRAIGHT_RAD_S = 1.5
 STRAIGHT_M_S = 0.2
+GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
+
+
+def commanded_m_s(task: Task, episode: int) -> float:
+    """Speed that an episode asks for; 0 where the task names none.
+
+    Multiples of the golden ratio fill the range evenly, whenever one stops counting.
+    """
+    if task.speeds_m_s is UNSET:
+        return 0.0
+    slowest, fastest = task.speeds_m_s
+    return slowest + (fastest - slowest) * (GOLDEN * episode % 1.0)
+
+
+def walk_of(spec: RobotSpec, task: Task) -> Judge:
+    """The same task for a robot, as it sees itself: its speed is leg odometry.
+
+    Raises:
+        ConfigError: the task names no speeds, or the observation lacks a term that is read.
+    """
+    if task.speeds_m_s is UNSET:
+        raise ConfigError("reward 'walk' needs the task's speeds_m_s")
+    layout = Layout(spec)
+    ahead, left, command = map(layout.reader, ("speed:x", "speed:y", "command:speed"))
+    gravity, yaw = layout.reader("gravity:z"), layout.reader("gyro:z")
+    last = [layout.reader(f"applied:{joint.name}:1") for joint in spec.actuated]
+
+    def judge(obs: Any, applied: Any, following: Any) -> Outcome:
+        changes = [(applied[..., i] - before(obs)) ** 2 for i, before in enumerate(last)]
+        return _judged(
+            array_namespace(following),
+            command(following),
+            (ahead(following), left(following), yaw(following)),
+            -gravity(following),
+            sum(changes) / len(changes),
+        )
+
+    return judge
 
 
 def walk(obs: Any, applied: Any, following: Any) -> Outcome:
@@ -59,14 +103,31 @@ def walk(obs: Any, applied: Any, following: Any) -> Outcome:
     bounded product of terms, as ``swing_up``.
     """
     xp = array_namespace(following)
-    command = following[..., COMMAND] / SPEED_SCALE
-    forward, left = (
+    ahead, left = (
         following[..., column] / SPEED_SCALE for column in range(SPEED.start, SPEED.stop)
     )
-    down = -following[..., GRAVITY.stop - 1]
     yaw_rad_s = following[..., TURN_RATE.stop - 1] / TURN_RATE_SCALE
-    change = xp.mean((applied - obs[..., LAST_ACTION]) ** 2, axis=-1)
-    tracking = xp.clip(1.0 - xp.abs(forward - command) / (2.0 * command), 0.0, 1.0) ** 4
+    return _judged(
+        xp,
+        following[..., COMMAND] / SPEED_SCALE,
+        (ahead, left, yaw_rad_s),
+        -following[..., GRAVITY.stop - 1],
+        xp.mean((applied - obs[..., LAST_ACTION]) ** 2, axis=-1),
+    )
+
+
+def _judged(xp: Any, command: Any, motion: tuple[Any, Any, Any], down: Any, change: Any) -> Outcome:
+    """See :func:`walk`.
+
+    Args:
+        xp: array namespace of the others, each (...).
+        command: speed asked for, m/s.
+        motion: ahead and to the left, m/s, and yaw rate, rad/s.
+        down: share of gravity that the body's z axis points against.
+        change: mean squared change of the action.
+    """
+    ahead, left, yaw_rad_s = motion
+    tracking = xp.clip(1.0 - xp.abs(ahead - command) / (2.0 * command), 0.0, 1.0) ** 4
     upright = xp.clip(down, 0.0, 1.0) ** 2
     straight = xp.exp(-((yaw_rad_s / STRAIGHT_RAD_S) ** 2) - (left / STRAIGHT_M_S) ** 2)
     smooth = 1.0 - 0.3 * xp.clip(change, 0.0, 1.0)

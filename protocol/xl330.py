@@ -22,10 +22,6 @@ WATCHDOG_TRIPPED = 255
 """Read back from BUS_WATCHDOG after silence: the motor is stopped and goals are read-only."""
 
 CURRENT_MODE = 0
-MODEL_NUMBERS = {"xl330-m288": 1200, "encoder-12bit": 31_012}
-"""Register 0 of each model; 31012 is ours, outside the numbers ROBOTIS uses."""
-FAST_SYNC_READ_FIRMWARE = 46
-"""First XL330 firmware that answers a fast sync read."""
 BAUD_RATES = (9600, 57_600, 115_200, 1_000_000, 2_000_000, 3_000_000, 4_000_000)
 
 _MULTI_TURN = 2**31 - 1
@@ -144,10 +140,11 @@ ENCODER = (
     STATUS_RETURN_LEVEL,
     HARDWARE_ERROR,
     REALTIME_TICK,
+    PRESENT_PWM,
     PRESENT_CURRENT,
     PRESENT_VELOCITY,
     PRESENT_POSITION,
     PRESENT_VOLTAGE,
     PRESENT_TEMPERATURE,
 )
-"""Registers of the encoder node; PRESENT_CURRENT reads zero."""
+"""Registers of the encoder node; PRESENT_PWM and PRESENT_CURRENT read zero."""

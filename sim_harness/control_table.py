@@ -11,7 +11,11 @@ Assignment = tuple[Register, int]
 
 
 class ControlTable:
-    """Registers of one node. Gaps between registers read as zero."""
+    """Registers of one node. Gaps between registers read as zero.
+
+    Attributes:
+        changes: how often a register was set.
+    """
 
     def __init__(self, registers: Sequence[Register], initial: Mapping[Register, int]) -> None:
         self._by_address = {register.address: register for register in registers}
@@ -19,6 +23,7 @@ class ControlTable:
             register.address + offset for register in registers for offset in range(register.size)
         }
         self._bytes = bytearray(max(self._covered) + 1)
+        self.changes = 0
         for register in registers:
             self.put(register, initial.get(register, register.initial))
 
@@ -30,6 +35,7 @@ class ControlTable:
     def put(self, register: Register, value: int) -> None:
         """Set a register as the node itself does: no access rule applies."""
         self._bytes[register.address : register.address + register.size] = register.pack(value)
+        self.changes += 1
 
     def read(self, address: int, length: int) -> bytes | None:
         """Bytes of a range that begins and ends in a register; None for any other range."""

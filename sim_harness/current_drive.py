@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
+from typing import cast
 
 import mujoco
 
@@ -15,28 +16,41 @@ from sim_harness.wire_end import Brake, Demand, Setpoint
 class CurrentDrive:
     """See :class:`sim_harness.drive.Drive`; demands are currents, or brakes."""
 
-    def __init__(self, spec: RobotSpec, body: Body, model: mujoco.MjModel) -> None:
+    def __init__(
+        self, spec: RobotSpec, body: Body, model: mujoco.MjModel, data: mujoco.MjData
+    ) -> None:
         self._motor = motor_of(body)
-        self._driven = [
-            (int(model.joint(joint.name).dofadr[0]), joint.gear) for joint in spec.actuated
-        ]
+        dofs = [int(model.joint(joint.name).dofadr[0]) for joint in spec.actuated]
+        self._driven = [*enumerate(zip(dofs, [joint.gear for joint in spec.actuated], strict=True))]
+        # Single numbers are read from and written to memory in half the time numpy takes.
+        self._velocity = cast("MutableSequence[float]", memoryview(data.qvel))
+        self._force = cast("MutableSequence[float]", memoryview(data.qfrc_applied))
         self.release()
+
+    @property
+    def current_a(self) -> list[float]:
+        """What flows."""
+        return [shaft / self._motor.torque_constant_nm_a for shaft in self._shaft_nm]
 
     def release(self) -> None:
         """No current."""
         self._commanded: list[float | Brake] = [0.0] * len(self._driven)
-        self.current_a = [0.0] * len(self._driven)
+        self._shaft_nm = [0.0] * len(self._driven)
 
-    def command(self, demands: Sequence[Demand], data: mujoco.MjData) -> None:
+    def command(self, demands: Sequence[Demand]) -> None:
         """These currents or brakes."""
         self._commanded = [each for each in demands if not isinstance(each, Setpoint)]
 
-    def apply(self, data: mujoco.MjData) -> None:
+    def feed(self, voltage_v: float) -> None:
+        """The supply gives so much from now on."""
+        self._motor = self._motor._replace(supply_v=voltage_v)
+
+    def apply(self) -> None:
         """Torque at the present speeds."""
-        velocity, force, motor = data.qvel, data.qfrc_applied, self._motor
-        for index, (dof, gear) in enumerate(self._driven):
-            asked, speed = self._commanded[index], gear * float(velocity[dof])
+        motor, commanded = self._motor, self._commanded
+        velocity, force = self._velocity, self._force
+        for index, (dof, gear) in self._driven:
+            asked, speed = commanded[index], gear * velocity[dof]
             asked_a = asked.current_a(speed) if isinstance(asked, Brake) else asked
-            shaft = torque_nm(motor, asked_a, speed)
-            self.current_a[index] = shaft / motor.torque_constant_nm_a
+            shaft = self._shaft_nm[index] = torque_nm(motor, asked_a, speed)
             force[dof] = gear * shaft

@@ -21,20 +21,26 @@ class Drive(Protocol):
         current_a: what flows, after the supply's limit.
     """
 
-    current_a: list[float]
+    @property
+    def current_a(self) -> list[float]:
+        """See the class."""
+        ...
 
     def release(self) -> None:
         """No current, no goal."""
 
-    def command(self, demands: Sequence[Demand], data: mujoco.MjData) -> None:
+    def command(self, demands: Sequence[Demand]) -> None:
         """Follow ``demands`` from now on."""
 
-    def apply(self, data: mujoco.MjData) -> None:
+    def feed(self, voltage_v: float) -> None:
+        """The supply gives so much from now on."""
+
+    def apply(self) -> None:
         """Set the torques of the next physics step."""
 
 
-def drive_for(spec: RobotSpec, body: Body, model: mujoco.MjModel) -> Drive:
+def drive_for(spec: RobotSpec, body: Body, model: mujoco.MjModel, data: mujoco.MjData) -> Drive:
     """The motors of ``body``, as the robot's action mode uses them."""
     if isinstance(spec.action, PositionAction):
-        return ServoDrive(spec, body, model)
-    return CurrentDrive(spec, body, model)
+        return ServoDrive(spec, body, model, data)
+    return CurrentDrive(spec, body, model, data)

@@ -5,7 +5,7 @@ A packet with a wrong CRC or for an absent node gets no answer, as on the real b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from protocol import xl330
 from protocol.dynamixel import (
@@ -22,23 +22,28 @@ from protocol.dynamixel import (
     parse_sync_write,
     parse_write,
 )
+from protocol.dynamixel_nodes import NODES
 from protocol.errors import ConfigError, WireError
-from protocol.robot_spec import Joint
+from protocol.register import Register
+from protocol.robot_spec import Imu, Joint
+from sim_harness.imu import ImuNode
 from sim_harness.node import FIRMWARE_VERSION, Node
 from sim_harness.servo import Servo
-from sim_harness.wire_end import Demand, Reading, Reply
+from sim_harness.wire_end import Attitude, Demand, Reading, Reply
 
 
 class DynamixelFirmware:
-    """All nodes of one bus.
+    """All nodes of one bus: those of the joints, and an IMU if there is one.
 
     Attributes:
         frames: valid instruction packets seen.
         absent: ids of nodes that neither hear nor answer.
     """
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self._nodes = {node.id: node for node in nodes}
+    def __init__(self, nodes: Sequence[Node], imu: ImuNode | None = None) -> None:
+        self._shafts, self._imu = nodes, imu
+        everybody = nodes if imu is None else (*nodes, imu)
+        self._nodes = {node.id: node for node in everybody}
         self._parser = Parser()
         self.frames = 0
         self.absent: set[int] = set()
@@ -49,19 +54,24 @@ class DynamixelFirmware:
         return self._parser.crc_errors
 
     def demands(self, now_ns: int) -> Sequence[Demand]:
-        """Current that each node asks of its motor at ``now_ns``; 0 where there is none."""
-        for node in self._nodes.values():
+        """What each joint's node asks of its motor at ``now_ns``; 0 where there is none."""
+        for node in self._shafts:
             node.elapse(now_ns)
-        return [node.current_a for node in self._nodes.values()]
+        return [node.demand for node in self._shafts]
 
     def restart(self, node_id: int) -> None:
         """RAM returns to its initial values, EEPROM stays."""
         self._nodes[node_id].reboot()
 
     def sense(self, readings: Sequence[Reading]) -> None:
-        """Give every node, in bus order, what its sensors see."""
-        for node, reading in zip(self._nodes.values(), readings, strict=True):
+        """Give every joint's node, in bus order, what its sensors see."""
+        for node, reading in zip(self._shafts, readings, strict=True):
             node.sense(reading)
+
+    def feel(self, attitude: Attitude) -> None:
+        """Give the IMU what it feels."""
+        if self._imu is not None:
+            self._imu.feel(attitude)
 
     def receive(self, data: bytes, now_ns: int) -> list[Reply]:
         """Take bytes from the host; return the answers in the order they go on the wire."""
@@ -139,8 +149,8 @@ class DynamixelFirmware:
         return [_reply(node, node.refuse(error)) for node in nodes if node.return_level == 2]
 
 
-def dynamixel_nodes(joints: Sequence[Joint], baud: int) -> DynamixelFirmware:
-    """Factory-new nodes with the ids of ``joints``, at ``baud``.
+def dynamixel_nodes(joints: Sequence[Joint], imu: Imu | None, baud: int) -> DynamixelFirmware:
+    """Factory-new nodes with the ids of ``joints`` and ``imu``, at ``baud``.
 
     Raises:
         ConfigError: no such node can speak that baud rate, or an actuated joint has no motor.
@@ -148,20 +158,19 @@ def dynamixel_nodes(joints: Sequence[Joint], baud: int) -> DynamixelFirmware:
     if baud not in xl330.BAUD_RATES:
         raise ConfigError(f"bus.baud {baud} is none of {list(xl330.BAUD_RATES)}")
     for joint in joints:
-        if joint.actuated and joint.model not in _MOTORS:
+        if joint.actuated and NODES[joint.model].mode is None:
             raise ConfigError(f"joints.{joint.name}: {joint.model} has no motor to actuate it")
-    return DynamixelFirmware([_node(joint, xl330.BAUD_RATES.index(baud)) for joint in joints])
-
-
-def _node(joint: Joint, baud_index: int) -> Node:
     initial = {
-        xl330.MODEL_NUMBER: xl330.MODEL_NUMBERS[joint.model],
         xl330.FIRMWARE_VERSION: FIRMWARE_VERSION,
-        xl330.BAUD_RATE: baud_index,
+        xl330.BAUD_RATE: xl330.BAUD_RATES.index(baud),
     }
-    if joint.model in _MOTORS:
-        return Servo(joint.id, initial)
-    return Node(joint.id, xl330.ENCODER, initial)
+    nodes = [_node(joint, initial) for joint in joints]
+    return DynamixelFirmware(nodes, None if imu is None else ImuNode(imu.id, initial))
+
+
+def _node(joint: Joint, initial: Mapping[Register, int]) -> Node:
+    model = NODES[joint.model]
+    return Node(joint.id, model, initial) if model.mode is None else Servo(joint.id, model, initial)
 
 
 def _reply(node: Node, status: Status) -> Reply:
@@ -188,8 +197,6 @@ def _reg_write(node: Node, frame: Frame) -> Status:
 
 
 _Answer = Callable[[Node, Frame], Status]
-
-_MOTORS = ("xl330-m288",)
 
 _SYNC = (Instruction.SYNC_READ, Instruction.SYNC_WRITE, Instruction.FAST_SYNC_READ)
 _SINGLE: dict[int, tuple[int, _Answer]] = {

@@ -23,7 +23,7 @@ from protocol.feetech import (
 )
 from protocol.robot_spec import Joint
 from sim_harness.feetech_servo import FeetechServo
-from sim_harness.wire_end import Demand, Reading, Reply
+from sim_harness.wire_end import Attitude, Demand, Reading, Reply
 
 _ALWAYS_ANSWERED = (Instruction.PING, Instruction.READ)
 
@@ -59,6 +59,9 @@ class FeetechFirmware:
         """Give every servo, in bus order, what its sensors see."""
         for servo, reading in zip(self._nodes.values(), readings, strict=True):
             servo.sense(reading)
+
+    def feel(self, attitude: Attitude) -> None:
+        """There is no IMU on such a bus."""
 
     def receive(self, data: bytes, now_ns: int) -> list[Reply]:
         """Take bytes from the host; return the answers in the order they go on the wire."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from msgspec import UNSET
+
 from protocol.robot_spec import RobotSpec
 from sim_harness.dynamixel_firmware import dynamixel_nodes
 from sim_harness.feetech_firmware import feetech_nodes
 from sim_harness.mcu_firmware import mcu_board
-from sim_harness.wire_end import Demand, Reading, Reply
+from sim_harness.wire_end import Attitude, Demand, Reading, Reply
 
 
 class Firmware(Protocol):
@@ -39,7 +41,10 @@ class Firmware(Protocol):
         """What a power cycle does to a node."""
 
     def sense(self, readings: Sequence[Reading]) -> None:
-        """Give every node, in bus order, what its sensors see."""
+        """Give every joint's node, in bus order, what its sensors see."""
+
+    def feel(self, attitude: Attitude) -> None:
+        """Give the IMU, if there is one, what it feels."""
 
     def receive(self, data: bytes, now_ns: int) -> list[Reply]:
         """Take bytes from the host; return the answers in the order they go on the wire."""
@@ -56,4 +61,5 @@ def firmware_for(spec: RobotSpec) -> Firmware:
         return mcu_board(spec.joints)
     if spec.bus.kind == "feetech":
         return feetech_nodes(spec.joints, spec.bus.baud)
-    return dynamixel_nodes(spec.joints, spec.bus.baud)
+    imu = None if spec.imu is UNSET else spec.imu
+    return dynamixel_nodes(spec.joints, imu, spec.bus.baud)

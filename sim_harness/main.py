@@ -1,4 +1,7 @@
-"""``wombet-sim``: the plant on a pseudo terminal, tests with hardware in the loop, robot files."""
+"""wombet-sim: robot files, their simulated robots, tests with hardware in the loop.
+
+new-robot → check → hil is the order for a robot of your own.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,28 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from protocol.errors import ConfigError, StoreError
-from protocol.robot_spec import RobotSpec, load_robot_spec
+from protocol.robot_spec import load_robot_spec
+from sim_harness.check.command import CheckCommand, run_check
 from sim_harness.firmware import Firmware, firmware_for
+from sim_harness.glance import GlanceWriter, glance_path
 from sim_harness.hil.command import HilCommand, ReliveCommand, run_hil, run_relive
 from sim_harness.hil.stand import StandCommand, run_stand
 from sim_harness.link import Link
 from sim_harness.model import compile_model
+from sim_harness.new_robot.command import NewRobotCommand, run_new_robot
 from sim_harness.plant import Plant
 from sim_harness.realtime import become_realtime
 from sim_harness.rig import Rig
 from sim_harness.terminal import PseudoTerminal
+from sim_harness.view.command import ScreenshotCommand, ViewCommand, run_screenshot, run_view
 
 
 @dataclass(frozen=True)
@@ -44,19 +52,15 @@ class PlantCommand:
     stats: Path | None = None
 
 
-@dataclass(frozen=True)
-class CheckCommand:
-    """Read a robot file and its MJCF and print what was understood."""
-
-    robot: Annotated[Path, tyro.conf.Positional]
-
-
 Command = (
-    Annotated[PlantCommand, tyro.conf.subcommand("plant")]
+    Annotated[NewRobotCommand, tyro.conf.subcommand("new-robot")]
     | Annotated[CheckCommand, tyro.conf.subcommand("check")]
+    | Annotated[PlantCommand, tyro.conf.subcommand("plant")]
     | Annotated[HilCommand, tyro.conf.subcommand("hil")]
     | Annotated[ReliveCommand, tyro.conf.subcommand("relive")]
     | Annotated[StandCommand, tyro.conf.subcommand("stand")]
+    | Annotated[ViewCommand, tyro.conf.subcommand("view")]
+    | Annotated[ScreenshotCommand, tyro.conf.subcommand("screenshot")]
 )
 
 
@@ -72,17 +76,7 @@ def main() -> None:
 
 def run(command: Command) -> int:
     """Exit status of a command. Raises ConfigError, StoreError."""
-    if isinstance(command, HilCommand):
-        return run_hil(command)
-    if isinstance(command, ReliveCommand):
-        return run_relive(command)
-    if isinstance(command, StandCommand):
-        run_stand(command)
-    elif isinstance(command, PlantCommand):
-        run_plant(command)
-    else:
-        sys.stdout.write(describe(load_robot_spec(command.robot), command.robot.parent))
-    return 0
+    return _RUN[type(command)](command) or 0
 
 
 def run_plant(command: PlantCommand) -> None:
@@ -93,17 +87,21 @@ def run_plant(command: PlantCommand) -> None:
     plant = Plant(spec, body, model, command.seed)
     firmware = firmware_for(spec)
     rig = Rig(spec, command.body, plant, firmware)
-    link = Link(rig, spec.bus.baud, PseudoTerminal(command.link), time.monotonic_ns)
-    terminal = link.open()
+    glance = GlanceWriter(glance_path(command.link), spec, body, plant, firmware)
+    terminal = PseudoTerminal(command.link)
+    link = Link(rig, spec.bus.baud, terminal, time.monotonic_ns, lambda: glance.show(rig.time_ns))
+    name = link.open()
     try:
+        glance.open()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: link.stop())
         granted = become_realtime()
-        print(f"{spec.name}/{command.body} on {command.link} -> {terminal} ({granted})", flush=True)
+        print(f"{spec.name}/{command.body} on {command.link} -> {name} ({granted})", flush=True)
         link.serve()
         if command.stats is not None:
             write_statistics(command.stats, link, firmware)
     finally:
+        glance.close()
         link.close()
 
 
@@ -122,28 +120,16 @@ def write_statistics(path: Path, link: Link, firmware: Firmware) -> None:
         raise ConfigError(f"cannot write --stats {path} ({error})") from error
 
 
-def describe(spec: RobotSpec, directory: Path) -> str:
-    """What a robot file means, in lines. Raises ConfigError if its MJCF or a body does not fit."""
-    firmware_for(spec)
-    for body in spec.plant.bodies.values():
-        compile_model(spec, body, directory)
-    lines = [
-        f"robot {spec.name}, digest {spec.digest()[:16]}",
-        f"bus {spec.bus.kind} at {spec.bus.baud} baud, control at {spec.control_hz} Hz, "
-        f"physics at {spec.plant.physics_hz} Hz",
-        *(
-            f"joint {joint.name}: id {joint.id}, {joint.model}, "
-            + ("actuated" if joint.actuated else "passive")
-            + f", {joint.position_min_rad:g} .. {joint.position_max_rad:g} rad"
-            for joint in spec.joints
-        ),
-        *(
-            f"task {name}: {task.episode_steps} steps of {spec.tick_s:g} s"
-            for name, task in spec.tasks.items()
-        ),
-        f"bodies {', '.join(spec.plant.bodies)} from {spec.plant.mjcf}",
-    ]
-    return "\n".join(lines) + "\n"
+_RUN: dict[type, Callable[[Any], int | None]] = {
+    NewRobotCommand: run_new_robot,
+    CheckCommand: run_check,
+    PlantCommand: run_plant,
+    HilCommand: run_hil,
+    ReliveCommand: run_relive,
+    StandCommand: run_stand,
+    ViewCommand: run_view,
+    ScreenshotCommand: run_screenshot,
+}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from protocol import mcu_link as mcu
 from protocol.errors import ConfigError, WireError
 from protocol.robot_spec import Joint
 from protocol.xl330 import RAD_PER_COUNT
-from sim_harness.wire_end import Brake, Demand, Reading, Reply
+from sim_harness.wire_end import Attitude, Brake, Demand, Reading, Reply
 
 IDENTITY_MODEL, IDENTITY_FIRMWARE = 1, 100
 CURRENT_MAX_MA = 3000
@@ -69,6 +69,9 @@ class McuFirmware:
         self._readings = [*readings]
         if self._faulty():
             self._power_off()
+
+    def feel(self, attitude: Attitude) -> None:
+        """This link has no frame for an IMU."""
 
     def receive(self, data: bytes, now_ns: int) -> list[Reply]:
         """Take bytes from the host; return the answers in the order they go on the wire."""

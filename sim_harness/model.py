@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mujoco
+from msgspec import UNSET
 
 from protocol.errors import ConfigError
 from protocol.plant_spec import Body
@@ -30,13 +32,12 @@ def compile_model(spec: RobotSpec, body: Body, directory: Path) -> mujoco.MjMode
     Raises:
         ConfigError: the MJCF cannot be read or compiled, or lacks a joint, geom or key it needs.
     """
-    path = directory / spec.plant.mjcf
-    try:
-        mjcf = mujoco.MjSpec.from_file(str(path))
-    except (ValueError, OSError, mujoco.FatalError) as error:
-        raise ConfigError(f"{path}: MuJoCo refuses the MJCF ({error})") from error
-    _check(mjcf, spec, body, path)
+    path, mjcf = directory / spec.plant.mjcf, load_mjcf(spec, directory)
+    found = [*misfits(mjcf, spec, body)]
+    if found:
+        raise ConfigError(f"{path}: " + "; ".join(found))
     mjcf.option.timestep = 1.0 / spec.plant.physics_hz
+    _remove_actuators(mjcf)
     if body.pendulum_length_m > 0.0:
         _apply_pendulum(mjcf, body)
     if body.payload_kg > 0.0:
@@ -52,24 +53,43 @@ def compile_model(spec: RobotSpec, body: Body, directory: Path) -> mujoco.MjMode
     return model
 
 
-def _check(mjcf: Any, spec: RobotSpec, body: Body, path: Path) -> None:
-    """Everything this module will look up must be there."""
-    names = [joint.name for joint in mjcf.joints]
+def misfits(mjcf: Any, spec: RobotSpec, body: Body) -> Iterator[str]:
+    """What of all that this module will look up is not there; nothing for a sound MJCF."""
+    free = [joint for joint in mjcf.joints if joint.type == mujoco.mjtJoint.mjJNT_FREE]
+    names = [joint.name for joint in mjcf.joints if joint not in free]
+    if spec.imu is not UNSET and len(free) != 1:
+        yield "an imu needs a body with a free joint"
     for joint in spec.joints:
         if joint.name not in names:
-            raise ConfigError(f"{path}: no joint {joint.name!r} of the TOML; the MJCF has {names}")
-        if mjcf.joint(joint.name).type != mujoco.mjtJoint.mjJNT_HINGE:
-            raise ConfigError(f"{path}: joint {joint.name!r} must be a hinge")
-    extra = sorted(set(names) - {joint.name for joint in spec.joints})
-    if extra:
-        raise ConfigError(f"{path}: joints {extra} are not in the TOML; no node would read them")
+            yield f"no joint {joint.name!r} of the TOML; the MJCF has {names}"
+        elif mjcf.joint(joint.name).type != mujoco.mjtJoint.mjJNT_HINGE:
+            yield f"joint {joint.name!r} must be a hinge"
+    for extra in sorted(set(names) - {joint.name for joint in spec.joints}):
+        yield f"joint {extra!r} is not in the TOML; no node would read it"
     for geom in (ROD, TIP) if body.pendulum_length_m > 0.0 else ():
         if mjcf.geom(geom) is None:
-            raise ConfigError(f"{path}: no geom {geom!r}; plant.bodies sets its length and mass")
+            yield f"no geom {geom!r}; plant.bodies sets its length and mass"
     if body.payload_kg > 0.0 and mjcf.site(TIP) is None:
-        raise ConfigError(f"{path}: no site {TIP!r}; a payload hangs there")
+        yield f"no site {TIP!r}; a payload hangs there"
     if mjcf.key(REST_KEY) is None:
-        raise ConfigError(f"{path}: no key {REST_KEY!r}; it holds the pose a reset starts from")
+        yield f"no key {REST_KEY!r}; it holds the pose a reset starts from"
+
+
+def _remove_actuators(mjcf: Any) -> None:
+    """Those of the MJCF are for other uses of it: here the motors are the TOML's."""
+    for actuator in [*mjcf.actuators]:
+        mjcf.delete(actuator)
+    for key in mjcf.keys:
+        key.ctrl = []
+
+
+def load_mjcf(spec: RobotSpec, directory: Path) -> Any:
+    """The MJCF beside the TOML, not compiled. Raises ConfigError if MuJoCo refuses it."""
+    path = directory / spec.plant.mjcf
+    try:
+        return mujoco.MjSpec.from_file(str(path))
+    except (ValueError, OSError, mujoco.FatalError) as error:
+        raise ConfigError(f"{path}: MuJoCo refuses the MJCF ({error})") from error
 
 
 def _apply_pendulum(mjcf: Any, body: Body) -> None:
@@ -97,7 +117,8 @@ def _apply_payload(mjcf: Any, body: Body) -> None:
 def _apply_play(mjcf: Any, spec: RobotSpec, body: Body) -> None:
     """Between each motor and its link a hinge that turns freely by ``backlash_rad``."""
     half_rad = 0.5 * body.backlash_rad
-    rest = dict(zip([joint.name for joint in mjcf.joints], mjcf.key(REST_KEY).qpos, strict=True))
+    pose = iter(mjcf.key(REST_KEY).qpos)
+    rest = {joint.name: [next(pose) for _ in range(_width(joint))] for joint in mjcf.joints}
     for joint in spec.actuated:
         hinge = mjcf.joint(joint.name)
         hinge.parent.add_joint(
@@ -113,7 +134,14 @@ def _apply_play(mjcf: Any, spec: RobotSpec, body: Body) -> None:
             frictionloss=body.backlash_friction_nm,
             stiffness=0.0,
         )
-    mjcf.key(REST_KEY).qpos = [rest.get(joint.name, 0.0) for joint in mjcf.joints]
+    mjcf.key(REST_KEY).qpos = [
+        angle for joint in mjcf.joints for angle in rest.get(joint.name, [0.0])
+    ]
+
+
+def _width(joint: Any) -> int:
+    """How many numbers of a pose are a joint's; the others are hinges."""
+    return 7 if joint.type == mujoco.mjtJoint.mjJNT_FREE else 1
 
 
 def _apply_friction(model: mujoco.MjModel, dof: int, body: Body, joint: Joint) -> None:

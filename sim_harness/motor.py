@@ -40,7 +40,7 @@ def torque_nm(motor: Motor, current_a: float, velocity_rad_s: float) -> float:
     Source: LEARNING.md § 5.1; constants Rhoban bam, params/xl330/m1.
     """
     kt, resistance, supply, limit = motor
-    torque = kt * min(max(current_a, -limit), limit)
-    back_emf = kt * velocity_rad_s
-    slope = kt / resistance
-    return min(max(torque, slope * (-supply - back_emf)), slope * (supply - back_emf))
+    regulated = -limit if current_a < -limit else limit if current_a > limit else current_a
+    torque, back_emf, slope = kt * regulated, kt * velocity_rad_s, kt / resistance
+    least, most = slope * (-supply - back_emf), slope * (supply - back_emf)
+    return least if torque < least else most if torque > most else torque

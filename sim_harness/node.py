@@ -5,13 +5,14 @@ The plain :class:`Node` is the 12-bit encoder; :class:`sim_harness.servo.Servo` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from protocol import xl330
 from protocol.dynamixel import ErrorNumber, Status
+from protocol.dynamixel_nodes import NodeModel
 from protocol.register import Register
 from sim_harness.control_table import Assignment, ControlTable
-from sim_harness.wire_end import Reading
+from sim_harness.wire_end import Demand, Reading
 
 EEPROM_BYTES = 64
 FIRMWARE_VERSION = 52
@@ -26,21 +27,20 @@ class Node:
 
     Attributes:
         id: address on the bus.
+        model: what kind of node it is.
         table: its registers.
     """
 
-    def __init__(
-        self, node_id: int, registers: Sequence[Register], initial: Mapping[Register, int]
-    ) -> None:
-        self.id = node_id
-        self.table = ControlTable(registers, {**initial, xl330.ID: node_id})
-        self._registers = registers
+    def __init__(self, node_id: int, model: NodeModel, initial: Mapping[Register, int]) -> None:
+        self.id, self.model = node_id, model
+        own = {xl330.MODEL_NUMBER: model.number, **initial, xl330.ID: node_id}
+        self.table = ControlTable(model.registers, own)
         self._registered: tuple[int, bytes] | None = None
         self._reading: Reading | None = None
 
     @property
-    def current_a(self) -> float:
-        """The current this node's motor is asked for."""
+    def demand(self) -> Demand:
+        """What this node's motor is asked for."""
         return 0.0
 
     @property
@@ -56,10 +56,10 @@ class Node:
 
     def elapse(self, now_ns: int) -> None:
         """Time has passed, whether or not anybody spoke."""
-        self.table.put(xl330.REALTIME_TICK, now_ns // 1_000_000 % 32_768)
 
     def hear(self, now_ns: int) -> None:
         """An instruction for this node arrived."""
+        self.table.put(xl330.REALTIME_TICK, now_ns // 1_000_000 % 32_768)
 
     def sense(self, reading: Reading) -> None:
         """Refresh the present values."""
@@ -67,7 +67,7 @@ class Node:
         put = self.table.put
         put(xl330.PRESENT_POSITION, xl330.CENTRE_COUNT + reading.counts)
         put(xl330.PRESENT_VELOCITY, round(reading.velocity_rad_s / xl330.RAD_S_PER_COUNT))
-        put(xl330.PRESENT_CURRENT, round(reading.current_a / xl330.AMPERE_PER_COUNT))
+        put(xl330.PRESENT_CURRENT, self._load(reading.current_a))
         put(xl330.PRESENT_VOLTAGE, round(reading.voltage_v / xl330.VOLT_PER_COUNT))
         put(xl330.PRESENT_TEMPERATURE, round(reading.temperature_c))
 
@@ -111,18 +111,26 @@ class Node:
         """RAM returns to its initial values, EEPROM stays."""
         kept = {
             register: self.table.get(register)
-            for register in self._registers
+            for register in self.model.registers
             if register.address < EEPROM_BYTES
         }
-        self.table = ControlTable(self._registers, kept)
+        self.table = ControlTable(self.model.registers, kept)
         self._registered = None
+        self.refresh()
+        return self._status()
+
+    def refresh(self) -> None:
+        """After a restart the sensors show at once what they showed before."""
         if self._reading is not None:
             self.sense(self._reading)
-        return self._status()
 
     def refuse(self, error: ErrorNumber) -> Status:
         """Answer to an instruction this node cannot follow."""
         return self._status(error)
+
+    def _load(self, current_a: float) -> int:
+        """Count of the present current, or load."""
+        return round(current_a / self.model.ampere) if self.model.mode else 0
 
     def _accept(self, address: int, data: bytes) -> list[Assignment] | ErrorNumber:
         assignments = self.table.decode(address, data)

@@ -17,7 +17,7 @@ class Rig:
 
     def __init__(self, spec: RobotSpec, body: str, plant: Plant, firmware: Firmware) -> None:
         self._joints = spec.joints
-        self._supply_v = spec.body(body).supply_v
+        self._latency_ns = round(1e6 * spec.body(body).bus_latency_ms)
         self._plant = plant
         self._firmware = firmware
         self._step_ns = 1_000_000_000 // spec.plant.physics_hz
@@ -34,7 +34,13 @@ class Rig:
     def receive(self, data: bytes, now_ns: int) -> list[Reply]:
         """Bytes from the host at ``now_ns``, which must not be before ``time_ns``."""
         self._firmware.sense(self._readings())
-        return self._firmware.receive(data, now_ns)
+        attitude = self._plant.attitude()
+        if attitude is not None:
+            self._firmware.feel(attitude)
+        replies = self._firmware.receive(data, now_ns)
+        if replies and self._latency_ns:
+            replies[0] = replies[0]._replace(delay_ns=replies[0].delay_ns + self._latency_ns)
+        return replies
 
     def _drive(self, now_ns: int) -> None:
         """Pass on what the nodes ask of their motors when it changes."""
@@ -51,13 +57,13 @@ class Rig:
         )
 
     def _readings(self) -> list[Reading]:
-        flowing = iter(self._plant.current_a())
+        flowing, supply_v = iter(self._plant.current_a()), self._plant.supply_v
         return [
             Reading(
                 counts=counts,
                 velocity_rad_s=joint.sign * joint.gear * velocity,
                 current_a=joint.sign * next(flowing) if joint.actuated else 0.0,
-                voltage_v=self._supply_v,
+                voltage_v=supply_v,
                 temperature_c=TEMPERATURE_C,
             )
             for joint, counts, velocity in zip(

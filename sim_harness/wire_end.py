@@ -16,6 +16,22 @@ class Reading(NamedTuple):
     overloaded: bool = False
 
 
+class Attitude(NamedTuple):
+    """What the physics does to an IMU, in the body's frame.
+
+    Attributes:
+        gravity: where it points; a unit vector.
+        turn_rate_rad_s: about each axis.
+        voltage_v: as for a node with a shaft.
+        temperature_c: likewise.
+    """
+
+    gravity: tuple[float, float, float]
+    turn_rate_rad_s: tuple[float, float, float]
+    voltage_v: float
+    temperature_c: float
+
+
 class Setpoint(NamedTuple):
     """What a position loop is to do.
 
@@ -44,6 +60,13 @@ class Brake(NamedTuple):
 
 Demand = float | Setpoint | Brake
 """What a node asks of its motor: a current, a place from the encoder's centre, or to stop."""
+
+
+def asks(demand: Demand) -> bool:
+    """Whether the host wants anything of the motor; a brake is the node's own doing."""
+    if isinstance(demand, Brake):
+        return False
+    return demand.duty_max > 0.0 if isinstance(demand, Setpoint) else demand != 0.0
 
 
 class Reply(NamedTuple):

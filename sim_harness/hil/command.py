@@ -16,6 +16,7 @@ import tyro
 from protocol.errors import ConfigError
 from protocol.robot_spec import RobotSpec, load_robot_spec
 from sim_harness.hil.bench import Bench, Outfit
+from sim_harness.hil.false_clock import can_step
 from sim_harness.hil.host import host_of
 from sim_harness.hil.scenario import Scenario, load_suite
 from sim_harness.hil.suite import REPORT_FILE, Summary, plan, run_suite
@@ -89,8 +90,9 @@ def run_hil(command: HilCommand) -> int:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # every trial ends what it started
     spec = load_robot_spec(command.robot)
-    chosen = plan(_chosen(command), spec, pluggable=command.serial is None)
     host, out = host_of(command.onboard), command.out.resolve()
+    pluggable, steppable = command.serial is None, can_step(host)
+    chosen = plan(_chosen(command), spec, pluggable, steppable)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="wombet-hil-") as scratch:
         outfit = _outfit(command, spec, Path(scratch))

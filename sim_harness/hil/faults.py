@@ -114,7 +114,7 @@ class Reboot(Fault, frozen=True, tag="reboot"):
 
 
 class BrownOut(Fault, frozen=True, tag="brown_out"):
-    """Every node measures this supply. Below 2 V all are off and restart when it returns."""
+    """The supply gives only so much: motors get weaker. Below 2 V all nodes are off and restart."""
 
     supply_v: NonNegative
 
@@ -168,7 +168,7 @@ class CpuHog(Fault, frozen=True, tag="cpu_hog"):
 
 
 class ClockStep(Fault, frozen=True, tag="clock_step"):
-    """The time of day jumps; only on a machine where that harms nobody, so never by itself."""
+    """The time of day jumps, for the runtime's processes and for nobody else."""
 
     step_s: float
 
@@ -177,8 +177,8 @@ WireFault = Drop | Flip | Duplicate | Half | Delay | Babble
 NodeFault = Stuck | Frozen | Jump | Noisy | Dead | Overloaded | Hot | Reboot | BrownOut
 BodyFault = Push | Payload
 PlantFault = WireFault | NodeFault | BodyFault | Unplug
-RuntimeFault = Order | Kill | Freeze | ServerLost | DiskFull | CpuHog
-AnyFault = PlantFault | RuntimeFault | ClockStep
+RuntimeFault = Order | Kill | Freeze | ServerLost | DiskFull | CpuHog | ClockStep
+AnyFault = PlantFault | RuntimeFault
 
 
 def joint_of(name: str, spec: RobotSpec) -> Joint | None:
@@ -198,12 +198,15 @@ def joint_of(name: str, spec: RobotSpec) -> Joint | None:
 
 def obstacle(fault: AnyFault, spec: RobotSpec) -> str | None:
     """Why a fault cannot be had on this robot, if so. Raises ConfigError as :func:`joint_of`."""
-    if isinstance(fault, ClockStep):
-        return "a step of the machine's clock would reach every process on it"
     name = getattr(fault, "joint", None)
     if name is not None and joint_of(name, spec) is None:
         return f"{spec.name} has no {name} joint"
     return None
+
+
+def kind_of(fault: AnyFault) -> str:
+    """As scenarios call it."""
+    return str(fault.__struct_config__.tag)
 
 
 def described(fault: AnyFault) -> str:
@@ -211,5 +214,4 @@ def described(fault: AnyFault) -> str:
     told = {key: value for key, value in asdict(fault).items() if key not in ("at_s", "for_s")}
     details = ", ".join(f"{key} {value}" for key, value in told.items())
     until = f" for {fault.for_s:g} s" if fault.for_s else ""
-    kind = str(fault.__struct_config__.tag)
-    return f"{kind}{f' ({details})' if details else ''} at {fault.at_s:g} s{until}"
+    return f"{kind_of(fault)}{f' ({details})' if details else ''} at {fault.at_s:g} s{until}"

@@ -30,7 +30,7 @@ from sim_harness.hil.faults import (
     joint_of,
 )
 from sim_harness.hil.wire_noise import damaged, damaged_reply
-from sim_harness.wire_end import Demand, Reading, Reply, Setpoint
+from sim_harness.wire_end import Attitude, Demand, Reading, Reply, Setpoint
 
 RESET_BELOW_V = 2.0
 """No node's processor runs on less."""
@@ -45,6 +45,7 @@ class FaultyFirmware:
         self._nodes: list[NodeFault] = []
         self._held: list[Reading] = []
         self._seen: list[Reading] = []
+        self._felt: Attitude | None = None
         self.absent = firmware.absent
 
     @property
@@ -97,6 +98,12 @@ class FaultyFirmware:
             readings = self._altered(readings, fault)
         self._firmware.sense(readings)
 
+    def feel(self, attitude: Attitude) -> None:
+        """What the IMU believes to feel."""
+        frozen = any(isinstance(fault, Frozen) for fault in self._nodes)
+        self._felt = self._felt if frozen and self._felt else attitude
+        self._firmware.feel(self._felt)
+
     def receive(self, data: bytes, now_ns: int) -> list[Reply]:
         """Bytes from the host, and answers, over a wire that may be bad."""
         if not self._wire:
@@ -116,7 +123,7 @@ class FaultyFirmware:
         if isinstance(fault, Frozen):
             return self._held or readings
         if isinstance(fault, BrownOut):
-            return [reading._replace(voltage_v=fault.supply_v) for reading in readings]
+            return readings  # they show the plant's supply
         index = self._spec.joint_index(_name(joint_of(fault.joint, self._spec)))
         seen = self._false(readings[index], fault, index)
         return [seen if at == index else reading for at, reading in enumerate(readings)]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from html import escape
 from typing import NamedTuple
 
 from protocol.robot_spec import RobotSpec
+from sim_harness.hil.faults import kind_of
+from sim_harness.hil.pictures import Album
 from sim_harness.hil.scenario import Scenario
 from sim_harness.hil.svg import Axis, Band, bands, lines
 from sim_harness.hil.truth import Truth
@@ -24,6 +27,7 @@ MODE_COLOURS = {
 }
 _STYLE = """
 body { font: 14px sans-serif; margin: 2em auto; max-width: 1000px; color: #222 }
+figure { display: inline-block; margin: 4px } figcaption { font-size: 11px }
 svg { display: block; font: 11px sans-serif }
 td, th { padding: 2px 10px 2px 0; text-align: left; vertical-align: top }
 .pass { color: #2a7d2a } .fail { color: #b00020 } .invalid { color: #946200 }
@@ -37,6 +41,7 @@ class Course(NamedTuple):
     result: Result
     truth: Truth | None
     story: Story | None
+    album: Album = Album([])
 
 
 def report(spec: RobotSpec, courses: Sequence[Course]) -> str:
@@ -70,10 +75,21 @@ def _section(spec: RobotSpec, course: Course) -> Iterator[str]:
     if result.reasons:
         yield f"<p class={result.verdict}>{escape('; '.join(result.reasons))}.</p>"
     if course.truth is not None and course.story is not None:
-        yield from _pictures(spec, course.truth, course.story)
+        yield from _plots(spec, course.truth, course.story)
+        yield from _photographs(course.album)
 
 
-def _pictures(spec: RobotSpec, truth: Truth, story: Story) -> Iterator[str]:
+def _photographs(album: Album) -> Iterator[str]:
+    """Inside the page, so that it stands alone."""
+    for picture in album.pictures:
+        data, caption = b64encode(picture.data).decode(), escape(picture.caption)
+        yield f'<figure><img alt="{caption}" src="data:image/png;base64,{data}">'
+        yield f"<figcaption>{caption}</figcaption></figure>"
+    if album.missing:
+        yield f"<p>{escape(album.missing)}</p>"
+
+
+def _plots(spec: RobotSpec, truth: Truth, story: Story) -> Iterator[str]:
     """Positions, commands and torque above modes and faults, on one axis of time."""
     end_s = float(truth.time_s[-1])
     axis = Axis(
@@ -92,7 +108,7 @@ def _pictures(spec: RobotSpec, truth: Truth, story: Story) -> Iterator[str]:
 
 def _modes(story: Story, axis: Axis) -> list[Band]:
     ends = [entry.at_s for entry in story.entries[1:]] + [axis.until_s]
-    spans = zip(story.entries, ends, strict=True)
+    spans = zip(story.entries, ends, strict=False)  # no entry, no span
     return [
         Band(entry.at_s, until_s, entry.mode, MODE_COLOURS.get(entry.mode, "#eeeeee"))
         for entry, until_s in spans
@@ -107,4 +123,4 @@ def _faults(truth: Truth, axis: Axis) -> Iterator[Band]:
         later = truth.turns[index + 1 :]
         ends = (each.at_ns for each in later if each.fault == turn.fault and not each.begins)
         until_s = next((at_ns * 1e-9 for at_ns in ends), axis.until_s)
-        yield Band(turn.at_ns * 1e-9, until_s, str(turn.fault.__struct_config__.tag), "#c49c94")
+        yield Band(turn.at_ns * 1e-9, until_s, kind_of(turn.fault), "#c49c94")

@@ -12,6 +12,7 @@ from typing import IO, NamedTuple
 
 from protocol.errors import ConfigError
 from sim_harness.hil.console import CommandConsole, Console, Pinned, SocketConsole
+from sim_harness.hil.false_clock import FalseClock
 from sim_harness.hil.faults import Process
 from sim_harness.hil.host import Host
 
@@ -51,9 +52,13 @@ class Runtime:
         self._wires = ("--port", port, "--server", server, "--clock", "as-set")
         self._process: subprocess.Popen[bytes] | None = None
         self._mounted = False
+        self._clock: FalseClock | None = None
 
-    def prepare(self, template: Path, fillable: bool) -> None:
-        """Lay out its state directory; ``fillable`` puts it on a small file system of its own.
+    def prepare(self, template: Path, fillable: bool, steppable: bool = False) -> None:
+        """Lay out its state directory.
+
+        ``fillable`` puts it on a small file system of its own, ``steppable`` gives the runtime a
+        time of day of its own.
 
         Raises:
             ConfigError: the machine does not permit it.
@@ -64,10 +69,14 @@ class Runtime:
             self._must("mount", *options)
             self._mounted = True
         self._host.put(template, self.state)
+        if steppable:
+            self._clock = FalseClock(self._host, f"{self._place}/clock")
+            self._clock.install()
 
     def start(self, log: IO[bytes]) -> Console:
         """Start it; the console through which an operator speaks to it."""
-        command = [*self._program, "run", *self._places, *self._wires]
+        shown = () if self._clock is None else self._clock.words()
+        command = [*shown, *self._program, "run", *self._places, *self._wires]
         self._process = self._host.start(command, log)
         if self._host.local:
             return SocketConsole(Path(self._runtime))
@@ -97,6 +106,12 @@ class Runtime:
     def make_room(self) -> None:
         """Undo :meth:`fill`."""
         self._host.call("rm", "-f", f"{self.state}/{BALLAST_FILE}")
+
+    def step_clock(self, step_s: float) -> None:
+        """Its time of day is off by so much. Raises ConfigError if it was not prepared for that."""
+        if self._clock is None:
+            raise ConfigError(f"{self._place}: the runtime has no time of day of its own")
+        self._clock.step(step_s)
 
     def hog(self, log: IO[bytes], processes: int, for_s: float) -> list[subprocess.Popen[bytes]]:
         """So many processes that compute for nothing; they end by themselves."""

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from protocol.errors import ConfigError
 from protocol.modes import Mode
-from protocol.robot_spec import RobotSpec
+from protocol.robot_spec import PositionAction, RobotSpec
 from protocol.table import Positive, Table
 from sim_harness.hil.faults import AnyFault, obstacle
 
@@ -67,7 +67,7 @@ class Scenario(Table, frozen=True):
         body: simulated body.
         policy: "gentle", or "wild": it asks for full effort most of the time.
         robots: on which it makes sense; empty for all.
-        node_watchdog: it makes sense only where silence stops the motors by themselves.
+        node_watchdog: it makes sense only where silence takes the motors' torque by itself.
         quick: part of the short selection.
         must: what has to hold.
     """
@@ -124,8 +124,8 @@ def reason_to_skip(scenario: Scenario, spec: RobotSpec) -> str | None:
     """Why a scenario cannot be had on this robot, if so. Raises ConfigError for unknown joints."""
     if scenario.robots and spec.name not in scenario.robots:
         return f"it is about {', '.join(scenario.robots)}"
-    if scenario.node_watchdog and spec.bus.kind == "feetech":
-        return "its motors have no watchdog: without a word they hold their last goal"
+    if scenario.node_watchdog and isinstance(spec.action, PositionAction):
+        return "its motors keep their torque: without a word they hold their last goal or place"
     if scenario.body not in spec.plant.bodies:
         return f"{spec.name} has no body {scenario.body!r}"
     reasons = [obstacle(fault, spec) for fault in (*scenario.faults, *scenario.menu)]

@@ -85,6 +85,9 @@ class Stage:
             self.plant.push(self._model.body(self._last).name, force_n)
         elif isinstance(fault, Payload):
             self._weigh(fault.share if begins else 1.0)
+        elif isinstance(fault, BrownOut):
+            self.plant.feed(fault.supply_v if begins else None)
+            (self.firmware.begin if begins else self.firmware.end)(fault)
         elif isinstance(fault, _AT_THE_NODES):
             (self.firmware.begin if begins else self.firmware.end)(fault)
 

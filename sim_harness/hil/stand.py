@@ -19,12 +19,16 @@ import msgspec
 from msgspec import Struct
 
 from protocol.robot_spec import RobotSpec, load_robot_spec
-from sim_harness.hil.faults import AnyFault, Unplug
+from sim_harness.glance import GlanceWriter, glance_path
+from sim_harness.hil.faults import AnyFault, Unplug, kind_of
 from sim_harness.hil.stage import Stage
 from sim_harness.hil.tape import Tape, write_tape
 from sim_harness.link import Link
 from sim_harness.realtime import become_realtime
 from sim_harness.terminal import PseudoTerminal, SerialDevice, Terminal
+
+LINK = "tty"
+"""Of a pseudo terminal, beside the tape; the view finds the rig by it."""
 
 
 class Cue(Struct, frozen=True):
@@ -66,10 +70,16 @@ class Stand:
     """
 
     def __init__(
-        self, stage: Stage, baud: int, terminal: Terminal, clock_ns: Callable[[], int]
+        self,
+        stage: Stage,
+        baud: int,
+        terminal: Terminal,
+        clock_ns: Callable[[], int],
+        glance: GlanceWriter | None = None,
     ) -> None:
         self.cues: deque[Cue] = deque()
-        self._stage = stage
+        self._stage, self._glance = stage, glance
+        self._wrong: list[AnyFault] = []
         self.link = Link(stage, baud, terminal, clock_ns, self._obey)
 
     def tape(self, spec: RobotSpec, command: StandCommand) -> Tape:
@@ -98,6 +108,17 @@ class Stand:
                     self.link.close()
                 else:
                     self.link.open()
+            self._note(cue)
+        if self._glance is not None:
+            self._glance.show(self._stage.time_ns, ", ".join(map(kind_of, self._wrong)))
+
+    def _note(self, cue: Cue) -> None:
+        if cue.fault is None:
+            return
+        if cue.begins:
+            self._wrong.append(cue.fault)
+        elif cue.fault in self._wrong:
+            self._wrong.remove(cue.fault)
 
 
 def run_stand(command: StandCommand) -> None:
@@ -106,15 +127,20 @@ def run_stand(command: StandCommand) -> None:
     stage = Stage(spec, command.robot.parent, command.body, command.seed)
     baud, link = spec.bus.baud, command.link
     terminal = SerialDevice(link, baud) if command.device else PseudoTerminal(link)
-    stand = Stand(stage, baud, terminal, time.monotonic_ns)
+    body = spec.body(command.body)
+    beside = glance_path(command.tape.with_name(LINK))  # a device lies where nobody may write
+    glance = GlanceWriter(beside, spec, body, stage.plant, stage.firmware)
+    stand = Stand(stage, baud, terminal, time.monotonic_ns, glance)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stand.link.stop())
     stand.link.open()
     try:
+        glance.open()
         threading.Thread(target=_listen, args=(stand,), daemon=True).start()
         print(become_realtime(), flush=True)
         stand.link.serve()
     finally:
+        glance.close()
         stand.link.close()
     write_tape(command.tape, stand.tape(spec, command))
 

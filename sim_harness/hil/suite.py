@@ -14,7 +14,8 @@ from msgspec import Struct
 from protocol.errors import StoreError, WombetError
 from protocol.robot_spec import RobotSpec
 from sim_harness.hil.bench import Bench
-from sim_harness.hil.faults import CpuHog, Unplug, described
+from sim_harness.hil.faults import ClockStep, CpuHog, Unplug, described
+from sim_harness.hil.pictures import album_of
 from sim_harness.hil.report import Course, report
 from sim_harness.hil.scenario import Scenario, reason_to_skip
 from sim_harness.hil.timeline import faults_of
@@ -51,14 +52,24 @@ class Plan(NamedTuple):
     skipped: list[Skipped]
 
 
-def plan(scenarios: Sequence[Scenario], spec: RobotSpec, pluggable: bool = True) -> Plan:
-    """Those that make sense on this robot; without ``pluggable`` the adapter is a real one.
+def plan(
+    scenarios: Sequence[Scenario],
+    spec: RobotSpec,
+    pluggable: bool = True,
+    steppable: bool = True,
+) -> Plan:
+    """Those that make sense on this robot.
+
+    Without ``pluggable`` the adapter is a real one; without ``steppable`` the runtime can have no
+    time of day of its own.
 
     Raises:
         ConfigError: a scenario is about a joint that the robot does not have.
     """
     reasons = {
-        each.name: reason_to_skip(each, spec) or (None if pluggable else _needs_hands(each))
+        each.name: reason_to_skip(each, spec)
+        or (None if pluggable else _needs_hands(each))
+        or (None if steppable else _needs_compiler(each))
         for each in scenarios
     }
     skipped = [Skipped(name, reason) for name, reason in reasons.items() if reason]
@@ -70,7 +81,7 @@ def run_suite(
 ) -> Summary:
     """Run everything and write ``summary.json`` and ``report.html`` into ``out``.
 
-    Scenarios that hog the processor come last, alone.
+    Scenarios that hog the processor come last, alone, and pictures after all of them.
 
     Raises:
         StoreError: the results cannot be written.
@@ -87,6 +98,7 @@ def run_suite(
     with ThreadPoolExecutor(jobs) as pool:
         courses = [*pool.map(one, others)]
     courses += [one(scenario) for scenario in hogs]
+    courses = [_photographed(bench, course, out) for course in courses]
     summary = summarise(bench.spec, [course.result for course in courses], chosen.skipped)
     try:
         text = msgspec.json.format(msgspec.json.encode(summary), indent=2)
@@ -103,7 +115,7 @@ def run_one(bench: Bench, scenario: Scenario, folder: Path) -> Course:
         tape, story = Trial(bench, scenario, folder).run()
         truth = relive(tape, bench.spec, bench.robot.parent)
     except WombetError as error:
-        return Course(scenario, _not_run(scenario, str(error)), None, None)
+        return Course(scenario, not_run(scenario, str(error)), None, None)
     pace = Pace(tape.realtime_factor, tape.worst_lag_ms)
     result = judge(scenario, bench.spec, truth, story, pace)
     return Course(scenario, result, truth, story)
@@ -123,16 +135,32 @@ def summarise(spec: RobotSpec, results: list[Result], skipped: list[Skipped]) ->
     )
 
 
+def _photographed(bench: Bench, course: Course, out: Path) -> Course:
+    """With pictures, if it ran; taking them needs every core."""
+    if course.truth is None:
+        return course
+    scenario, directory = course.scenario, bench.robot.parent
+    folder = out / scenario.name
+    album = album_of(bench.spec, directory, scenario.body, course.truth, folder)
+    return course._replace(album=album)
+
+
 def _needs_hands(scenario: Scenario) -> str | None:
     unplugs = any(isinstance(fault, Unplug) for fault in faults_of(scenario))
     return "a real adapter has to be pulled by hand" if unplugs else None
+
+
+def _needs_compiler(scenario: Scenario) -> str | None:
+    steps = any(isinstance(fault, ClockStep) for fault in faults_of(scenario))
+    return "no C compiler there, to build a time of day for the runtime alone" if steps else None
 
 
 def _hogs(scenario: Scenario) -> bool:
     return any(isinstance(fault, CpuHog) for fault in faults_of(scenario))
 
 
-def _not_run(scenario: Scenario, reason: str) -> Result:
+def not_run(scenario: Scenario, reason: str) -> Result:
+    """What there is to say of a scenario that never ran."""
     return Result(
         name=scenario.name,
         faults=[described(fault) for fault in faults_of(scenario)],

@@ -15,10 +15,10 @@ import msgspec
 from protocol.errors import ConfigError
 from sim_harness.hil.bench import Bench
 from sim_harness.hil.console import Console, Done, Status
-from sim_harness.hil.faults import DiskFull
+from sim_harness.hil.faults import ClockStep, DiskFull
 from sim_harness.hil.runtime import Runtime
 from sim_harness.hil.scenario import LATCHED, VERSIONS, Scenario
-from sim_harness.hil.stand import Cue
+from sim_harness.hil.stand import LINK, Cue
 from sim_harness.hil.tape import Tape, read_tape
 from sim_harness.hil.timeline import faults_of, timeline
 from sim_harness.hil.trouble import Listener, Trouble
@@ -65,8 +65,8 @@ class Trial:
             stack.callback(listener.close)
             runtime = self._runtime(listener.open())
             stack.callback(runtime.clear)
-            fillable = any(isinstance(fault, DiskFull) for fault in faults_of(self._scenario))
-            runtime.prepare(bench.outfit.state, fillable)
+            kinds = {type(fault) for fault in faults_of(self._scenario)}
+            runtime.prepare(bench.outfit.state, DiskFull in kinds, ClockStep in kinds)
             self._cues = stack.enter_context(self._stand(log))
             stack.callback(runtime.stop)
             console = runtime.start(log)
@@ -87,7 +87,7 @@ class Trial:
 
     def _runtime(self, server: str) -> Runtime:
         bench = self._bench
-        port = bench.port or str(self._folder / "tty")
+        port = bench.port or str(self._folder / LINK)
         place = f"{bench.place}/{self._scenario.name}"
         return Runtime(bench.host, bench.program, bench.onboard_robot, port, server, place)
 
@@ -95,7 +95,7 @@ class Trial:
     def _stand(self, log: IO[bytes]) -> Iterator[IO[bytes]]:
         """The plant's process; what is written into the pipe are its cues."""
         serial = self._bench.serial
-        words = {"--robot": self._bench.robot, "--link": serial or self._folder / "tty"}
+        words = {"--robot": self._bench.robot, "--link": serial or self._folder / LINK}
         words |= {"--tape": self._tape_path, "--body": Path(self._scenario.body)}
         argv = [sys.executable, "-m", "sim_harness.main", "stand"]
         argv += [part for key, value in words.items() for part in (key, str(value))]

@@ -9,6 +9,7 @@ from typing import IO
 from sim_harness.hil.console import Console
 from sim_harness.hil.faults import (
     AnyFault,
+    ClockStep,
     CpuHog,
     DiskFull,
     Freeze,
@@ -79,6 +80,8 @@ class Trouble:
             self._runtime.fill()
         elif isinstance(fault, CpuHog):
             self._hogs += self._runtime.hog(self._log, fault.processes, self._longest_s)
+        elif isinstance(fault, ClockStep):
+            self._runtime.step_clock(fault.step_s)
 
     def end(self, fault: AnyFault) -> None:
         """No longer, where it can be undone."""

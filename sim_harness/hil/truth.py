@@ -12,7 +12,7 @@ from protocol.errors import ConfigError
 from protocol.robot_spec import RobotSpec
 from sim_harness.hil.stage import Stage
 from sim_harness.hil.tape import Heard, Tape, Turned
-from sim_harness.wire_end import Brake, Demand, Setpoint
+from sim_harness.wire_end import Brake, Demand, Setpoint, asks
 
 SAMPLE_NS = 2_000_000
 
@@ -29,6 +29,7 @@ class Truth(NamedTuple):
         torque_nm: (N, A) at the joints.
         asking: (N,) whether any motor is asked for anything.
         turns: faults and marks.
+        poses: (nq,) MuJoCo's coordinates at each of them, in the same order.
         mismatches: answers that came out differently from those in the tape.
     """
 
@@ -38,6 +39,7 @@ class Truth(NamedTuple):
     torque_nm: Array
     asking: NDArray[np.bool_]
     turns: list[Turned]
+    poses: list[Array]
     mismatches: int
 
     def mark_s(self, name: str) -> float | None:
@@ -70,7 +72,7 @@ class _Watcher:
         asked = [demands[index] for index in self._actuated]
         torque = self._gain_nm_a * np.array(plant.current_a())
         command = [_command(each) for each in asked]
-        asking = any(_asks(each) for each in asked)
+        asking = any(asks(each) for each in asked)
         self.rows.append((now_ns * 1e-9, plant.position_rad(), command, torque, asking))
 
 
@@ -84,7 +86,7 @@ def relive(tape: Tape, spec: RobotSpec, directory: Path) -> Truth:
         raise ConfigError(f"the tape was made with another {tape.robot}: give it that robot file")
     stage = Stage(spec, directory, tape.body, tape.seed)
     watcher = _Watcher(stage, spec, tape.body)
-    mismatches = 0
+    mismatches, poses = 0, []
     for event in tape.events:
         watcher.advance(event.at_ns)
         if isinstance(event, Heard):
@@ -92,6 +94,7 @@ def relive(tape: Tape, spec: RobotSpec, directory: Path) -> Truth:
             mismatches += stage.events[-1] != event
         else:
             stage.turn(event.begins, event.fault, event.mark)
+            poses.append(stage.plant.qpos)
     watcher.advance(tape.end_ns)
     time_s, position, command, torque, asking = zip(*watcher.rows, strict=True)
     turns = [event for event in tape.events if isinstance(event, Turned)]
@@ -102,12 +105,9 @@ def relive(tape: Tape, spec: RobotSpec, directory: Path) -> Truth:
         np.array(torque),
         np.array(asking),
         turns,
+        poses,
         mismatches,
     )
-
-
-def _asks(demand: Demand) -> bool:
-    return demand.duty_max > 0.0 if isinstance(demand, Setpoint) else _command(demand) != 0.0
 
 
 def _command(demand: Demand) -> float:

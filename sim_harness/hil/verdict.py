@@ -7,13 +7,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from protocol.modes import Mode
-from protocol.robot_spec import RobotSpec
+from protocol.robot_spec import PositionAction, RobotSpec
 from sim_harness.hil.faults import described
 from sim_harness.hil.scenario import LATCHED, Must, Scenario
 from sim_harness.hil.timeline import faults_of
-from sim_harness.hil.truth import SAMPLE_NS, Truth
+from sim_harness.hil.truth import SAMPLE_NS, Array, Truth
 
 REALTIME_MIN = 0.98
 """Below, healthy code looks sick: the run proves nothing."""
@@ -21,6 +22,8 @@ STARTED, ZERO, OVER = "started", "zero", "over"
 """Marks: the operator says start, the scenario's clock begins, it ends."""
 QUIET_S = 0.1
 """Torque has to stay away for so long to be called off."""
+BRAKING_SAMPLES = (1, 8)
+"""Over how many samples a joint is seen to move; a slow one takes some for one count."""
 LIMIT_TOLERANCE_RAD = 0.02
 """What MuJoCo's end stops give way under full effort."""
 
@@ -79,7 +82,7 @@ class Result(Struct, frozen=True, kw_only=True):
 def judge(scenario: Scenario, spec: RobotSpec, truth: Truth, story: Story, pace: Pace) -> Result:
     """The verdict and the numbers behind it."""
     safe_ms = time_to_safe_ms(truth)
-    peak = float(np.max(np.abs(truth.torque_nm), initial=0.0)) / spec.safety.effort_max_nm
+    peak = peak_effort_nm(truth, spec) / spec.safety.effort_max_nm
     crossings = limit_violations(truth, spec)
     must = scenario.must
     reasons = [
@@ -129,6 +132,31 @@ def time_to_safe_ms(truth: Truth) -> float | None:
     if quiet.size == 0:
         return None
     return round(1e3 * max(float(truth.time_s[first + quiet[0]]) - begun[0], 0.0), 1)
+
+
+def peak_effort_nm(truth: Truth, spec: RobotSpec) -> float:
+    """Largest torque that a motor gave.
+
+    A servo in position mode that is turned against its voltage brakes with more than it may drive
+    with. Nobody asked for that, and no servo without a current regulator could help it: it does not
+    count.
+    """
+    torque_nm = truth.torque_nm
+    if isinstance(spec.action, PositionAction):
+        actuated = [spec.joint_index(joint.name) for joint in spec.actuated]
+        braking = _braking(torque_nm, truth.position_rad[:, actuated])
+        torque_nm = np.where(braking, 0.0, torque_nm)
+    return float(np.max(np.abs(torque_nm), initial=0.0))
+
+
+def _braking(torque_nm: Array, position_rad: Array) -> NDArray[np.bool_]:
+    """(N, A) where a joint moves against its torque, over a moment or a little longer."""
+    braking = np.zeros(torque_nm.shape, dtype=bool)
+    for lag in BRAKING_SAMPLES:
+        moved_rad = position_rad[lag:] - position_rad[:-lag]
+        braking[lag:] |= torque_nm[lag:] * moved_rad < 0.0
+        braking[:-lag] |= torque_nm[:-lag] * moved_rad < 0.0
+    return braking
 
 
 def limit_violations(truth: Truth, spec: RobotSpec) -> int:
@@ -224,6 +252,6 @@ def _records(must: Must, story: Story) -> Iterator[str]:
 def _spans(entries: Sequence[Entry], mode: str) -> Iterator[tuple[float, float]]:
     """When the runtime was in ``mode``: from, until."""
     ends = [entry.at_s for entry in entries[1:]] + [np.inf]
-    for entry, until_s in zip(entries, ends, strict=True):
+    for entry, until_s in zip(entries, ends, strict=False):  # no entry, no span
         if entry.mode == mode:
             yield entry.at_s, until_s

@@ -1,9 +1,10 @@
-"""Hardware in the loop, with real processes: two scenarios through the command itself."""
+"""Hardware in the loop, with real processes: three scenarios through the command itself."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ from sim_harness.hil.truth import relive
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROBOT = Path(__file__).parents[2] / "hw_configs" / "furuta.toml"
-SCENARIOS = ("adapter_unplugged", "operator_estop")
+SAFE = ("adapter_unplugged", "operator_estop")
+SCENARIOS = (*SAFE, "clock_stepped")
 RESULT = {
     *("name", "faults", "expected", "verdict", "time_to_safe_ms", "peak_effort_frac"),
     *("limit_violations", "records_lost", "final_mode"),
@@ -45,7 +47,7 @@ def test_the_robot_becomes_safe_in_every_one_of_them(ran):
     assert summary["realtime_factor"] >= 0.98
     for each in summary["scenarios"]:
         assert set(each) >= RESULT
-        assert each["time_to_safe_ms"] <= 400.0
+        assert each["name"] not in SAFE or each["time_to_safe_ms"] <= 400.0
         assert (each["limit_violations"], each["records_lost"]) == (0, 0)
 
 
@@ -58,7 +60,15 @@ def test_what_was_recorded_in_real_time_replays_in_lock_step(ran):
         assert relive(tape, spec, ROBOT.parent).mismatches == 0
 
 
+def test_the_step_of_the_clock_reached_the_runtime_and_changed_nothing(ran):
+    """Its log says so: it stamps what happens with the time of day."""
+    log = (ran[0] / "clock_stepped" / "log.txt").read_text(encoding="utf-8", errors="replace")
+    stamps = [float(found) for found in re.findall(r'"time_s":([0-9.]+)', log)]
+    assert max(stamps) - min(stamps) > 3000.0
+
+
 def test_the_report_stands_alone(ran):
     page = (ran[0] / "report.html").read_text(encoding="utf-8")
     assert all(f'id="{name}"' in page for name in SCENARIOS)
     assert "http" not in page
+    assert "data:image/png" in page or "no pictures on this machine" in page

@@ -1,7 +1,8 @@
 """The runtime on another machine: behind ssh in a network of its own, at the far end of a cable.
 
-The ssh here enters a network namespace instead of a machine; the cable is two pseudo terminals
-joined at their masters, as ``socat`` would do it. Everything else is as with a Jetson on USB.
+Where this user may have two network namespaces, each machine is one of them: ``ssh`` enters the
+other, and ``socat`` carries the serial line across. Elsewhere every ``ssh`` has a namespace of its
+own and the cable is two pseudo terminals joined at their masters. The rest is as with a Jetson.
 """
 
 from __future__ import annotations
@@ -10,29 +11,114 @@ import json
 import os
 import pty
 import select
+import shutil
 import subprocess
 import sys
 import threading
+import time
 import tty
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROBOT = Path(__file__).parents[2] / "hw_configs" / "furuta.toml"
+NEAR, FAR = (f"wombet-{os.getpid()}-{side}" for side in ("near", "far"))
+NEAR_IP, FAR_IP, CABLE_PORT = "192.0.2.1", "192.0.2.2", 4001
 SSH = """#!/bin/sh
 while [ "$1" != -- ]; do shift; done
 shift
-exec unshare -rn sh -c "$*"
+exec {enter} sh -c "$*"
 """
-ISOLATED = subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False)
+PLUG_S = 20.0
 
 
-@pytest.fixture
-def cable() -> Iterator[tuple[str, str]]:
-    """Both ends of a crossed serial line."""
+class Away(NamedTuple):
+    """Another machine.
+
+    ``here`` and ``there`` are the ends of its serial cable; ``stay`` and ``enter`` come before a
+    command that is to run here and there.
+    """
+
+    here: str
+    there: str
+    stay: str
+    enter: str
+
+
+def succeeds(*argv: str) -> bool:
+    with suppress(OSError):
+        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+    return False
+
+
+def why_not_bridged() -> str:
+    if shutil.which("socat") is None:
+        return "socat is not installed"
+    allowed = succeeds("ip", "netns", "add", NEAR)
+    succeeds("ip", "netns", "del", NEAR)
+    return "" if allowed else "this user may not make network namespaces with ip"
+
+
+NOT_BRIDGED = why_not_bridged()
+NOT_JOINED = "" if succeeds("unshare", "-rn", "true") else "no network namespaces for this user"
+
+
+@contextmanager
+def two_namespaces() -> Iterator[tuple[str, str]]:
+    """Two networks, one hop apart; how to enter each."""
+    with ExitStack() as stack:
+        for space in (NEAR, FAR):
+            subprocess.run(["ip", "netns", "add", space], check=True)
+            stack.callback(subprocess.run, ["ip", "netns", "del", space], check=True)
+        for command in (
+            f"ip -n {NEAR} link add cable type veth peer name cable netns {FAR}",
+            f"ip -n {NEAR} addr add {NEAR_IP}/30 dev cable",
+            f"ip -n {FAR} addr add {FAR_IP}/30 dev cable",
+            *(
+                f"ip -n {space} link set {link} up"
+                for space in (NEAR, FAR)
+                for link in ("lo", "cable")
+            ),
+        ):
+            subprocess.run(command.split(), check=True)
+        yield f"ip netns exec {NEAR}", f"ip netns exec {FAR}"
+
+
+@contextmanager
+def plugged(argv: list[str], link: Path) -> Iterator[None]:
+    """One end of the cable, once its pseudo terminal is there."""
+    with subprocess.Popen(argv) as socat:
+        try:
+            end_s = time.monotonic() + PLUG_S
+            while not link.exists():
+                assert socat.poll() is None, "socat ended"
+                assert time.monotonic() < end_s, "socat made no terminal"
+                time.sleep(0.02)
+            yield
+        finally:
+            socat.terminate()
+
+
+@contextmanager
+def bridged(folder: Path) -> Iterator[Away]:
+    """``socat`` at both ends of a TCP connection between the two networks."""
+    here, there = folder / "here", folder / "there"
+    with two_namespaces() as (stay, enter), ExitStack() as stack:
+        far = f"tcp-listen:{CABLE_PORT},bind={FAR_IP},nodelay"
+        near = f"tcp:{FAR_IP}:{CABLE_PORT},nodelay,retry=100,interval=0.1"
+        for way, link, socket in ((enter, there, far), (stay, here, near)):
+            argv = [*way.split(), "socat", f"pty,raw,echo=0,link={link}", socket]
+            stack.enter_context(plugged(argv, link))
+        yield Away(str(here), str(there), stay, enter)
+
+
+@contextmanager
+def joined(folder: Path) -> Iterator[Away]:
+    """Two pseudo terminals whose masters hear each other."""
     masters, slaves = zip(*(pty.openpty() for _ in range(2)), strict=True)
     for slave in slaves:
         tty.setraw(slave)
@@ -47,28 +133,49 @@ def cable() -> Iterator[tuple[str, str]]:
 
     thread = threading.Thread(target=carry)
     thread.start()
-    yield os.ttyname(slaves[0]), os.ttyname(slaves[1])
+    yield Away(os.ttyname(slaves[0]), os.ttyname(slaves[1]), "", "unshare -rn")
     done.set()
     thread.join()
     for end in (*masters, *slaves):
         os.close(end)
 
 
-@pytest.mark.skipif(ISOLATED.returncode != 0, reason="no network namespaces for this user")
-def test_a_robot_behind_ssh_goes_through_the_same_scenarios(cable, tmp_path):
-    here, there = cable
+WAYS = [
+    pytest.param(bridged, marks=pytest.mark.skipif(bool(NOT_BRIDGED), reason=NOT_BRIDGED)),
+    pytest.param(
+        joined,
+        marks=[
+            pytest.mark.skipif(not NOT_BRIDGED, reason="the bridged cable has been tested"),
+            pytest.mark.skipif(bool(NOT_JOINED), reason=NOT_JOINED),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_robot_behind_ssh_goes_through_the_same_scenarios(way, tmp_path):
     ssh, out = tmp_path / "bin" / "ssh", tmp_path / "out"
-    ssh.parent.mkdir()
-    ssh.write_text(SSH)
-    ssh.chmod(0o755)
-    argv = [sys.executable, "-m", "sim_harness.main", "hil", "--robot", str(ROBOT)]
-    argv += ["--out", str(out), "--only", "silent_wire", "--serial", here]
-    argv += ["--onboard", "ssh://user@jetson", "--onboard-port", there]
-    argv += ["--onboard-program", f"{sys.executable} -m onboard.main"]
-    argv += ["--onboard-place", str(tmp_path / "place")]
-    path = f"{ssh.parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    with way(tmp_path) as away:
+        ssh.parent.mkdir()
+        ssh.write_text(SSH.format(enter=away.enter))
+        ssh.chmod(0o755)
+        argv = [*away.stay.split(), sys.executable, "-m", "sim_harness.main", "hil"]
+        argv += [
+            "--robot",
+            str(ROBOT),
+            "--out",
+            str(out),
+            "--only",
+            "silent_wire",
+            "--serial",
+            away.here,
+        ]
+        argv += ["--onboard", "ssh://user@jetson", "--onboard-port", away.there]
+        argv += ["--onboard-program", f"{sys.executable} -m onboard.main"]
+        argv += ["--onboard-place", str(tmp_path / "place")]
+        path = f"{ssh.parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path}
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
     summary = json.loads((out / "summary.json").read_text())
     (result,) = summary["scenarios"]

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from protocol import xl330
 from protocol.dynamixel import ErrorNumber, Parser, make_packet, make_ping, parse_status
+from protocol.dynamixel_nodes import NODES
 from protocol.robot_spec import load_robot_spec
 from sim_harness.firmware import Firmware, firmware_for
 from sim_harness.servo import Servo
@@ -65,7 +66,7 @@ def test_the_bus_still_answers_after_garbage_and_a_pause_worth_of_padding(garbag
 
 @given(st.sampled_from(xl330.XL330), st.integers(0, 2**32 - 1))
 def test_a_register_never_holds_a_value_outside_its_range(register, value):
-    servo = Servo(1, {})
+    servo = Servo(1, NODES["xl330-m288"], {})
     before = servo.table.get(register)
     status = servo.write(
         register.address, (value % 256**register.size).to_bytes(register.size, "little")

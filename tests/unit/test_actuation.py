@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_arm import load_arm
+from made_records import ROBOT_FILE
 
 from protocol.actuation import Motor, PositionMotor, motor_of
 from protocol.envelope import Limited
-from protocol.robot_spec import PositionAction, RobotSpec
+from protocol.robot_spec import PositionAction, RobotSpec, load_robot_spec
 from protocol.sts3215 import RAD_PER_COUNT
 
 SPEC = load_arm()
@@ -160,3 +161,12 @@ def test_whatever_is_asked_the_goal_stays_near_the_joint_and_the_action_a_unit(
 def test_the_mode_of_the_robot_file_decides() -> None:
     assert isinstance(SPEC.action, PositionAction)
     assert isinstance(motor_of(SPEC, PAN), PositionMotor)
+
+
+def test_a_motor_that_pushes_holds_a_place_by_pushing_no_more() -> None:
+    furuta = load_robot_spec(ROBOT_FILE)
+    motor = motor_of(furuta, furuta.joints[0])
+    send(motor, 0.05, 0.0)
+    assert motor.count != 0
+    motor.hold(0.7)
+    assert (motor.goal, motor.count, motor.applied) == (0.0, 0, 0.0)

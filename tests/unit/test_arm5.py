@@ -251,7 +251,7 @@ def test_a_hot_servo_is_a_fault_at_once(running: Bench) -> None:
 
 
 def test_a_weak_supply_is_a_fault(running: Bench) -> None:
-    running.port.rig._supply_v = 5.9
+    running.port.rig._plant.feed(5.9)
     running.run(ROTATION)
     assert running.mode is Mode.FAULT
     assert "5.9 V is outside" in running.control.life.reason

@@ -26,6 +26,7 @@ DOCUMENT = {
     "records_s": 200_000.0,
     "peer_records_s": {"pickle": 39_000.0, "grpc": 20_000.0},
     "tick_to_ack_ms": {"p50": 500.0, "p99": 1099.0, "max": 2000.0},
+    "drain": [{"live_dropped": 0}, {"live_dropped": 0}],
 }
 
 
@@ -45,6 +46,7 @@ def test_a_good_run_meets_every_bar() -> None:
         {"records_s": 99_999.0, "peer_records_s": {"pickle": 1.0}},
         {"tick_to_ack_ms": {"p99": 1101.0}},
         {"peer_records_s": {"pickle": 1.0, "grpc": 40_001.0}},
+        {"drain": [{"live_dropped": 0}, {"live_dropped": 1}]},
     ],
 )
 def test_each_bar_can_be_missed(worse: dict[str, object]) -> None:

@@ -15,6 +15,7 @@ from onboard.dynamixel_bus import DynamixelBus, watchdog_count
 from onboard.serial_port import SerialPort, latency_warning
 from protocol import dynamixel as dxl
 from protocol import xl330
+from protocol.dynamixel_nodes import FAST_SYNC_READ_FIRMWARE, NODES
 from protocol.errors import BusError
 from protocol.robot_spec import RobotSpec
 
@@ -36,7 +37,7 @@ def test_connecting_sets_every_node_up_and_moves_nothing(bus: DynamixelBus, rig_
     nodes = bus.connect()
     assert [(node.name, node.model_number) for node in nodes] == [
         ("arm", 1200),
-        ("pendulum", xl330.MODEL_NUMBERS["encoder-12bit"]),
+        ("pendulum", NODES["encoder-12bit"].number),
     ]
     table = servo(rig_port).table
     assert table.get(xl330.OPERATING_MODE) == xl330.CURRENT_MODE
@@ -60,7 +61,7 @@ def test_old_firmware_is_read_node_by_node_with_the_same_result(
     bus.connect()
     fast = list(bus.position_rad)
     for node in (servo(rig_port), encoder(rig_port)):
-        node.table.put(xl330.FIRMWARE_VERSION, xl330.FAST_SYNC_READ_FIRMWARE - 1)
+        node.table.put(xl330.FIRMWARE_VERSION, FAST_SYNC_READ_FIRMWARE - 1)
     bus.connect()
     assert not bus.fast
     assert bus.position_rad == pytest.approx(fast, abs=0.02)
@@ -73,9 +74,9 @@ def test_a_current_arrives_in_the_motor_and_torque_can_be_cut(
     bus.power_on()
     bus.write([-0.123])
     assert servo(rig_port).table.get(xl330.GOAL_CURRENT) == -123
-    assert servo(rig_port).current_a == pytest.approx(-0.123)
+    assert servo(rig_port).demand == pytest.approx(-0.123)
     assert bus.power_off() == []
-    assert servo(rig_port).current_a == 0.0
+    assert servo(rig_port).demand == 0.0
 
 
 def test_power_on_after_a_tripped_watchdog_does_not_jump(bus: DynamixelBus, rig_port: Any) -> None:
@@ -88,7 +89,7 @@ def test_power_on_after_a_tripped_watchdog_does_not_jump(bus: DynamixelBus, rig_
     assert check.value == TRIPPED
     bus.power_on()
     assert servo(rig_port).table.get(xl330.BUS_WATCHDOG) == 2
-    assert servo(rig_port).current_a == 0.0
+    assert servo(rig_port).demand == 0.0
 
 
 def test_slow_registers_are_read_in_turn(bus: DynamixelBus) -> None:

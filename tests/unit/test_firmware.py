@@ -24,6 +24,7 @@ from protocol.dynamixel import (
     parse_fast_status,
     parse_status,
 )
+from protocol.dynamixel_nodes import NODES
 from protocol.errors import ConfigError
 from protocol.robot_spec import load_robot_spec
 from sim_harness.dynamixel_firmware import DynamixelFirmware
@@ -83,7 +84,7 @@ def host():
 def manual_host() -> Host:
     """The two XM430-W210 of the e-manual's packet examples, as far as the protocol goes."""
     initial = {xl330.MODEL_NUMBER: 1030, xl330.FIRMWARE_VERSION: 38}
-    host = Host(DynamixelFirmware([Node(node, xl330.ENCODER, initial) for node in (1, 2)]))
+    host = Host(DynamixelFirmware([Node(node, NODES["encoder-12bit"], initial) for node in (1, 2)]))
     positions = (166, 2079)
     host.sense(*(CALM._replace(counts=at - xl330.CENTRE_COUNT) for at in positions))
     return host
@@ -116,7 +117,7 @@ def test_ping_names_model_and_firmware(host):
     (servo,) = host.ask(make_ping(1))
     assert struct.unpack("<HB", servo.params) == (1200, 52)
     (encoder,) = host.ask(make_ping(2))
-    assert struct.unpack("<HB", encoder.params)[0] == xl330.MODEL_NUMBERS["encoder-12bit"]
+    assert struct.unpack("<HB", encoder.params)[0] == NODES["encoder-12bit"].number
 
 
 def test_new_nodes_have_factory_defaults_and_the_baud_rate_of_the_robot_file(host):

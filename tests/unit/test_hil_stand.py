@@ -19,7 +19,7 @@ from protocol import dynamixel as dxl
 from protocol.errors import ConfigError
 from protocol.robot_spec import load_robot_spec
 from sim_harness.hil.console import SOCKET_FILE, CommandConsole, Pinned, SocketConsole
-from sim_harness.hil.faults import Unplug
+from sim_harness.hil.faults import Drop, Unplug
 from sim_harness.hil.host import Host, host_of
 from sim_harness.hil.stage import Stage
 from sim_harness.hil.stand import Cue, Stand
@@ -201,3 +201,20 @@ def test_a_server_that_comes_back_has_its_old_address():
     listener.close()
     assert listener.open() == address
     listener.close()
+
+
+def test_the_rig_shows_what_is_wrong_with_it_now(tmp_path: Path):
+    class Shown:
+        def __init__(self) -> None:
+            self.faults: list[str] = []
+
+        def show(self, now_ns: int, faults: str) -> None:
+            self.faults.append(faults)
+
+    shown, drop, pull = Shown(), Drop(at_s=0.0, share=0.5), Unplug(at_s=0.0)
+    stage, terminal = Stage(SPEC, ROBOT.parent, "nominal", 0), PseudoTerminal(tmp_path / "tty")
+    stand = Stand(stage, SPEC.bus.baud, terminal, time.monotonic_ns, shown)
+    for cue in (Cue(True, drop), Cue(mark="zero"), Cue(True, pull), Cue(False, drop)):
+        stand.cues.append(cue)
+        stand._obey()
+    assert shown.faults == ["drop", "drop", "drop, unplug", "unplug"]

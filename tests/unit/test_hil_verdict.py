@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from made_quadruped import load_quadruped
 from made_rig import ROBOT
 
 from protocol.robot_spec import load_robot_spec
@@ -22,6 +23,7 @@ from sim_harness.hil.verdict import (
     Story,
     judge,
     limit_violations,
+    peak_effort_nm,
     time_to_safe_ms,
 )
 
@@ -55,6 +57,7 @@ def truth(asks_from=STARTED_S, asks_until=BEGUN_S + 0.05, again=(NEVER, NEVER), 
             turned(ENDED_S, False, FAULT),
             turned(OVER_S, mark=OVER),
         ],
+        "poses": [np.zeros(2)] * 5,
         "mismatches": 0,
     }
     return Truth(**{**honest, **changes})
@@ -193,3 +196,19 @@ def test_the_report_shows_every_scenario_and_needs_nothing_else():
     assert "drop" in page
     assert "http" not in page
     assert "<script" not in page
+
+
+def test_of_a_position_loop_only_torque_that_drives_counts():
+    """A servo turned against its voltage brakes with more than it may drive with."""
+    spec = load_quadruped()
+    N = 200
+    position = np.tile(np.array(spec.homing.home_rad), (N, 1))
+    position[:, 2] += np.linspace(0.0, 0.4, N)
+    torque = np.zeros((N, 12))
+    torque[50, 2] = -1.5 * spec.safety.effort_max_nm
+    torque[60, 2] = 0.9 * spec.safety.effort_max_nm
+    torque[70, 5] = -0.8 * spec.safety.effort_max_nm
+    found = truth(position_rad=position, torque_nm=torque)
+    assert peak_effort_nm(found, spec) == pytest.approx(0.9 * spec.safety.effort_max_nm)
+    torque[80, 2] = 1.5 * spec.safety.effort_max_nm
+    assert peak_effort_nm(found, spec) == pytest.approx(1.5 * spec.safety.effort_max_nm)

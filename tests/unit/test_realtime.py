@@ -27,10 +27,11 @@ def other():
     seen.append(os.sched_getparam(0).sched_priority)
 thread = threading.Thread(target=other); thread.start(); thread.join()
 status = open("/proc/self/status").read()
+slack = int(open("/proc/self/timerslack_ns").read())
 print(json.dumps(dict(
     scheduling=found.scheduling, notes=found.notes, gc=gc.isenabled(), frozen=gc.get_freeze_count(),
     policy=os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, cpus=sorted(os.sched_getaffinity(0)),
-    locked_kb=int(status.split("VmLck:")[1].split()[0]), other=seen)))
+    slack_ns=slack, locked_kb=int(status.split("VmLck:")[1].split()[0]), other=seen)))
 """
 
 CAN_FIFO = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))"
@@ -61,6 +62,7 @@ def test_the_report_is_what_the_kernel_says() -> None:
     assert (found["locked_kb"] > 0) == (not any("mlockall" in note for note in found["notes"]))
     assert found["cpus"] == [0]
     assert found["gc"] is False
+    assert found["slack_ns"] == (0 if found["scheduling"] == "fifo" else 1)
     assert isinstance(found["frozen"], int)
     assert found["frozen"] > 1000
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from onboard.schedule import Schedule, Wake
 
 MS = 1_000_000
@@ -71,3 +73,47 @@ def test_a_pause_on_purpose_counts_nothing() -> None:
     schedule.rebase()
     before_ns = clock.ns
     assert schedule.wait() == Wake(2, before_ns + 20 * MS, before_ns + 20 * MS, 0)
+
+
+class Looked(Clock):
+    """Time passes when somebody looks at it; who sleeps wakes 60 µs late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.oversleep_ns = 60_000
+        self.slept_s: list[float] = []
+
+    def now(self) -> int:
+        self.ns += 1_000
+        return self.ns
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        super().sleep(seconds)
+
+
+@pytest.mark.parametrize(("early_ns", "late_us"), [(0, 61), (40_000, 21), (200_000, 1)])
+def test_a_timer_that_is_late_by_less_than_it_is_early_makes_no_tick_late(
+    early_ns: int, late_us: int
+) -> None:
+    clock = Looked()
+    schedule = Schedule(20 * MS, clock.now, clock.sleep, early_ns)
+    for _ in range(3):
+        assert 0 <= schedule.wait().lateness_ns <= late_us * 1_000
+    assert len(clock.slept_s) == 3
+    assert clock.slept_s[-1] == pytest.approx(0.02 - early_ns * 1e-9, abs=7e-5)
+
+
+def test_no_more_than_a_tenth_of_a_period_is_watched_away() -> None:
+    clock = Looked()
+    Schedule(MS, clock.now, clock.sleep, 500_000).wait()
+    assert clock.slept_s == [pytest.approx(0.9e-3)]
+
+
+def test_a_slot_that_is_nearer_than_that_is_not_slept_for() -> None:
+    clock = Looked()
+    schedule = Schedule(20 * MS, clock.now, clock.sleep, 200_000)
+    schedule.wait()
+    clock.ns += 20 * MS - 100_000
+    assert 0 <= schedule.wait().lateness_ns <= 1_000
+    assert len(clock.slept_s) == 1

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from sim_harness import main as sim
+from sim_harness.check.examination import examine
 
 CONFIGS = Path(__file__).parents[2] / "hw_configs"
 ROBOT = CONFIGS / "furuta.toml"
@@ -33,6 +34,26 @@ def test_check_prints_what_it_understood(monkeypatch, capsys):
     printed = capsys.readouterr().out
     for fact in ("robot furuta", "joint arm: id 1", "task swing_up", "nominal, target"):
         assert fact in printed
+
+
+@pytest.mark.parametrize(
+    "robot",
+    sorted(set(CONFIGS.glob("*.toml")) - {CONFIGS / "fleet.toml"}),
+    ids=lambda path: path.stem,
+)
+def test_check_finds_nothing_wrong_with_the_robots_we_ship(robot: Path):
+    assert examine(robot) == []
+
+
+def test_all_problems_of_a_robot_file_are_told_each_with_its_line(monkeypatch, capsys, tmp_path):
+    robot = copy_config(tmp_path, ("baud = 1_000_000", "bauds = 1_000_000"), ("furuta", "furuta"))
+    robot.write_text(robot.read_text().replace("cpu = 0", 'cpu = "first"'))
+    assert run(monkeypatch, "check", robot) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("wombet-sim: 2 problems")
+    lines = robot.read_text().splitlines()
+    for wrong in ("bauds = 1_000_000", 'cpu = "first"'):
+        assert f"{robot}:{lines.index(wrong) + 1}: " in told
 
 
 @pytest.mark.parametrize(

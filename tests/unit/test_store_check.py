@@ -197,5 +197,5 @@ def test_a_broken_structure_needs_the_backup(path):
 
 def test_a_catalogue_of_an_older_version_is_refused(path):
     edited(path, "PRAGMA user_version = 1")
-    with pytest.raises(StoreError, match="older version"), opened(path):
+    with pytest.raises(StoreError, match="tables of layout 1, this version reads"), opened(path):
         pass

@@ -161,3 +161,18 @@ def test_a_slot_of_the_schedule_is_kept_as_it_was(bench: Bench, flown: Callable[
     last = flown()[-1]
     assert (last["tick"], last["slot_ns"], last["started_ns"]) == (77, 10**9, 10**9 + 2_500_000)
     assert last["period_error_us"] == 2500.0
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_loop_without_real_time_says_so_in_every_record(
+    bench: Bench, make_bundle: Make, flown: Callable[[], Rows], soft: bool
+) -> None:
+    if soft:
+        bench.control.admit_soft()
+    begun = len(flown())
+    drive(bench, make_bundle(1))
+    bench.run(10)
+    streamed = bench.rows()
+    for rows in (flown()[begun:], streamed[streamed["mode"] == Mode.RUN]):
+        assert ((rows["flags"] & Flag.SOFT > 0) == soft).all()
+        assert len(rows) >= 10

@@ -24,6 +24,7 @@ def bars(document: dict[str, Any]) -> list[Bar]:
     """Every bar of the issue."""
     records_s, latency_ms = document["records_s"], document["tick_to_ack_ms"]["p99"]
     fastest = max(document["peer_records_s"].values())
+    dropped = sum(drain["live_dropped"] for drain in document["drain"])
     return [
         Bar("records a second", records_s, RECORDS_S, records_s >= RECORDS_S),
         Bar("tick to acknowledged, p99 (ms)", latency_ms, LATENCY_MS, latency_ms <= LATENCY_MS),
@@ -33,4 +34,5 @@ def bars(document: dict[str, Any]) -> list[Bar]:
             PEER_FACTOR,
             records_s >= PEER_FACTOR * fastest,
         ),
+        Bar("new records lost beside a backlog", dropped, 0.0, dropped == 0),
     ]
