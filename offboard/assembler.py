@@ -27,7 +27,10 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode as the server saw it: transitions of ``steps`` ticks arrived of ``length``."""
+    """One episode as the server saw it: transitions of ``steps`` ticks arrived of ``length``.
+
+    They are ``answers`` in number: each is one answer of the policy, which may last several ticks.
+    """
 
     number: int
     steps: int
@@ -36,6 +39,7 @@ class Episode:
     end: End
     explored: bool
     versions: dict[int, int]
+    answers: int = 0
 
     @property
     def representative(self) -> bool:
@@ -55,6 +59,7 @@ class _Open:
 
     total: float = 0.0
     steps: int = 0
+    answers: int = 0
     explored: bool = False
     versions: dict[int, int] = field(default_factory=dict)
 
@@ -130,6 +135,7 @@ class Assembler:
         version = int(row["policy_version"])
         episode.total += reward
         episode.steps += ticks
+        episode.answers += 1
         episode.explored |= bool(row["flags"] & Flag.EXPLORING)
         episode.versions[version] = episode.versions.get(version, 0) + ticks
 
@@ -146,4 +152,5 @@ class Assembler:
             end=end,
             explored=seen.explored,
             versions=seen.versions,
+            answers=seen.answers,
         )

@@ -23,7 +23,7 @@ from protocol.step_record import Rows, decode_rows, dtype_of
 GENERATION_SHIFT = 40
 """A record's ``seq`` is the ring's generation above a counter of this many bits."""
 _PAGE_ENTRIES = 256
-_LAYOUT = 2
+LAYOUT = 2
 """Of the tables below; SQLite keeps it as ``user_version``."""
 
 _SCHEMA = """
@@ -79,21 +79,35 @@ def open_episode_store(path: Path, spec: RobotSpec) -> EpisodeStore:
     """Open or make the catalogue for robots built to ``spec``.
 
     Raises:
-        StoreError: it cannot be opened, or was made for another robot file or by an older version.
+        StoreError: it cannot be opened, or was made for another robot file or by another version.
     """
     database = open_database(path, _SCHEMA)
-    made_for = database.value("SELECT digest FROM robot_file")
-    if made_for is None:
-        with database.transaction():
-            database.write("INSERT INTO robot_file VALUES (?)", spec.digest())
-            database.write(f"PRAGMA user_version = {_LAYOUT}")
-    elif made_for != spec.digest() or database.value("PRAGMA user_version") != _LAYOUT:
+    try:
+        made_for = database.value("SELECT digest FROM robot_file")
+        if made_for is None:
+            with database.transaction():
+                database.write("INSERT INTO robot_file VALUES (?)", spec.digest())
+                database.write(f"PRAGMA user_version = {LAYOUT}")
+        check_layout(database, path)
+        if made_for not in (None, spec.digest()):
+            raise StoreError(
+                f"{path} was made for another robot file; use a new run directory, "
+                f"or the robot file of digest {made_for:.12}"
+            )
+    except StoreError:
         database.close()
-        raise StoreError(
-            f"{path} was made for another robot file, or by an older version; "
-            "use a new run directory"
-        )
+        raise
     return EpisodeStore(database, dtype_of(spec))
+
+
+def check_layout(database: Database, path: Path) -> None:
+    """Raises StoreError if the tables in ``path`` are laid out as another version has them."""
+    found = database.value("PRAGMA user_version")
+    if found != LAYOUT:
+        raise StoreError(
+            f"{path} has tables of layout {found}, this version reads layout {LAYOUT}; open it "
+            "with the version that wrote it (a run notes its commit), or start a new run directory"
+        )
 
 
 class EpisodeStore:

@@ -20,7 +20,7 @@ from offboard.assembler import Assembler, Episode
 from offboard.finetune import Learner
 from offboard.snapshots import Snapshot, Snapshots, imagined_return
 from offboard.world_model import WorldModel
-from protocol.errors import BundleError
+from protocol.errors import BundleError, ConfigError
 from protocol.modes import Mode
 from protocol.step_record import Rows
 
@@ -37,6 +37,7 @@ class Phase(str, Enum):
 PATIENCE = 2
 """Episodes to wait for one that speaks about the newest policy."""
 _OVER = (Phase.FINAL, Phase.DONE)
+_SETTLED = "session.settled"
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,13 @@ class SessionConfig:
     The first final episode may begin before the final policy has reached the robot.
 
     Attributes:
+        zero_shot_episodes: with the source policy as it is.
+        episodes: in all.
+        final_episodes: with the best snapshot, at the end.
         publish_every: target transitions between candidates. 0 makes one as soon as the newest
             policy has had an episode to itself, so that the robot can take it on its way home.
         gate_ratio: of what the newest policy is worth, expected of the next one; 0 is no gate.
+        updates_per_turn: between two looks at what has arrived.
         target_steps: the final phase begins earlier if another whole episode would pass so many.
     """
 
@@ -57,16 +62,18 @@ class SessionConfig:
     final_episodes: int = 6
     publish_every: int = 250
     gate_ratio: float = 0.9
-    episode_steps: int = 250
     updates_per_turn: int = 50
     target_steps: int | None = None
 
 
-def phase_after(episodes: int, steps: int, config: SessionConfig) -> Phase:
-    """The phase once ``episodes`` episodes of ``steps`` transitions together are finished."""
+def phase_after(episodes: int, answers: int, whole: int, config: SessionConfig) -> Phase:
+    """The phase once ``episodes`` episodes of ``answers`` transitions together are finished.
+
+    ``whole`` are the transitions of an episode that nothing ends early.
+    """
     if episodes >= config.episodes:
         return Phase.DONE
-    spent = config.target_steps is not None and steps + config.episode_steps > config.target_steps
+    spent = config.target_steps is not None and answers + whole > config.target_steps
     if spent or episodes >= config.episodes - config.final_episodes:
         return Phase.FINAL
     return Phase.ADAPT if episodes >= config.zero_shot_episodes else Phase.ZERO_SHOT
@@ -83,6 +90,9 @@ class Session:
         episodes: finished ones, in order.
         held_back: candidates the gate expected to be worse than the incumbent.
         unfit: why candidates could not be exported.
+        pinned: the version that robots are to stay with, 0 if none.
+        settled: the version found best when the adaptation was over, 0 before. It is part of the
+            checkpoint: a restarted session that has it needs no record any more.
     """
 
     def __init__(
@@ -93,21 +103,25 @@ class Session:
         assembler: Assembler,
         publish: Publish,
         config: SessionConfig,
+        episode_answers: int,
     ) -> None:
+        """``episode_answers`` are the transitions of an episode that nothing ends early."""
         self.episodes: list[Episode] = []
         self.held_back = 0
         self.unfit: list[str] = []
+        self.pinned = self.settled = 0
         self._learner = learner
         self._model = model
         self._architecture = architecture
         self._assembler = assembler
         self._publish = publish
-        self._config = config
+        self._config, self._whole = config, episode_answers
         self._snapshots = Snapshots()
         self._starts: list[Tensor] = []
         self._published_at = 0
         self._offered_after = 0
         self._phase = Phase.ZERO_SHOT
+        self._begun = False
 
     @property
     def phase(self) -> Phase:
@@ -120,26 +134,41 @@ class Session:
         return self._snapshots.latest.version
 
     def begin(self) -> None:
-        """Publish the present policy, or the best one if adaptation is over already.
+        """Publish the pinned policy, or the present one, or the best if adaptation is over already.
 
-        On a fresh session that is the zero-shot policy. Call once, after :meth:`restore` and after
-        the rows already stored were pushed.
+        On a fresh session that is the zero-shot policy. Call once, after :meth:`restore`, after
+        the rows already stored were pushed, and after :meth:`pin` if one is.
         """
         self._phase = self._following
-        if self._phase in _OVER and len(self._snapshots):
-            self._send_best()
-        else:
-            exploration = 1.0 if self._phase is Phase.ADAPT else 0.0
-            self._send(self._present(), exploration, math.nan)
+        self._settle()
+        self._begun = True
+        self._publish_anew()
+
+    def pin(self, version: int) -> None:
+        """Keep robots with what was published as ``version``; 0 lets newer policies out again.
+
+        It goes out once more, under a new number and without exploration, for no robot goes back to
+        an older number. What is learned meanwhile stays here.
+
+        Raises:
+            ConfigError: nothing was published as ``version``; nothing has changed.
+        """
+        if version and version not in self._snapshots:
+            raise ConfigError(f"policy {version} cannot be pinned: this run did not publish it")
+        changed, self.pinned = version != self.pinned, version
+        if changed and self._begun:
+            self._publish_anew()
 
     def tensors(self) -> dict[str, Tensor]:
-        """A checkpoint of learner and published policies."""
-        return {**self._learner.tensors(), **self._snapshots.tensors()}
+        """A checkpoint of learner, published policies and how it ended."""
+        settled = {_SETTLED: torch.tensor(self.settled)}
+        return {**self._learner.tensors(), **self._snapshots.tensors(), **settled}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up a checkpoint. Raises StoreError if it is not one."""
         self._learner.restore(tensors)
         self._snapshots.restore(tensors)
+        self.settled = int(tensors.get(_SETTLED, 0))
 
     def push(self, rows: Rows) -> list[Episode]:
         """Take rows in order; returns the episodes that ended."""
@@ -175,25 +204,51 @@ class Session:
             return True
         return self._offer()
 
+    def _publish_anew(self) -> None:
+        """What robots shall have now, whatever they had before."""
+        if self.pinned:
+            pinned = self._snapshots.policies()[self.pinned]
+            self._send(pinned, 0.0, self._imagine(pinned))
+        elif self._phase in _OVER and len(self._snapshots):
+            self._send_best()
+        else:
+            exploration = 1.0 if self._phase is Phase.ADAPT else 0.0
+            self._send(self._present(), exploration, math.nan)
+
     @property
     def _following(self) -> Phase:
         """The phase that the finished episodes lead to."""
-        steps = sum(episode.steps for episode in self.episodes)
-        return phase_after(len(self.episodes), steps, self._config)
+        if self.settled:
+            return Phase.DONE
+        answers = sum(episode.answers for episode in self.episodes)
+        return phase_after(len(self.episodes), answers, self._whole, self._config)
 
     def _enter(self, phase: Phase) -> None:
         """Exploring begins with ADAPT; FINAL goes back to the best snapshot, without exploring."""
         self._phase = phase
+        self._settle()
+        if self.pinned:
+            return
         if phase is Phase.ADAPT:
             policy, self._offered_after = self._present(), len(self.episodes)
             self._send(policy, 1.0, self._imagine(policy) if self._config.gate_ratio else math.nan)
         if phase is Phase.FINAL:
             self._send_best()
 
-    def _send_best(self) -> None:
+    def _settle(self) -> None:
+        """Once all episodes are over, the best policy stays the best."""
+        if self._phase is Phase.DONE and not self.settled and len(self._snapshots):
+            self.settled = self._best().version
+
+    def _best(self) -> Snapshot:
         """The model has a say if it was ever judged on the target."""
+        if self.settled:
+            return self._snapshots[self.settled]
         informed = self._learner.evidence.nmse is not None
-        policy = self._snapshots.best(self._imagine if informed else lambda _: math.nan).policy
+        return self._snapshots.best(self._imagine if informed else lambda _: math.nan)
+
+    def _send_best(self) -> None:
+        policy = self._best().policy
         self._send(policy, 0.0, self._imagine(policy))
 
     def _offer(self) -> bool:
@@ -201,7 +256,7 @@ class Session:
 
         One that has diverged expects NaN, which is never enough; without a gate it is unfit.
         """
-        if self._phase is not Phase.ADAPT or not self._due:
+        if self.pinned or self._phase is not Phase.ADAPT or not self._due:
             return False
         self._published_at, self._offered_after = self._learner.online.added, len(self.episodes)
         candidate, ratio = self._present(), self._config.gate_ratio
@@ -244,7 +299,7 @@ class Session:
             self._learner.model_state,
             lambda obs: self._architecture.act(named, obs, quiet),
             starts,
-            self._config.episode_steps,
+            self._whole,
         )
 
     def _send(self, policy: Tensor, exploration: float, imagined: float) -> None:

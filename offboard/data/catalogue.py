@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from offboard.database import Database, open_database
-from offboard.episode_store import Account, account_of
-from offboard.store_check import is_sound
+from offboard.episode_store import Account, account_of, check_layout
+from offboard.store_check import Findings, examine, is_sound
 from protocol.errors import StoreError
 from protocol.messages import Gap
 
@@ -57,15 +57,21 @@ def open_catalogue(run: Path) -> Catalogue:
     """The catalogue in the run directory of a server that is not running.
 
     Raises:
-        StoreError: there is none, or a server holds it.
+        StoreError: there is none, a server holds it, or another version's tables are in it.
     """
     path = run / STORE
     if not path.exists():
         raise StoreError(f"{run} holds no {STORE}; name the --out of a serve run")
     try:
-        return Catalogue(open_database(path, ""))
+        database = open_database(path, "")
     except StoreError as error:
         raise StoreError(f"{error}; while a server runs, name {run / ARCHIVE}") from error
+    try:
+        check_layout(database, path)
+    except StoreError as error:
+        database.close()
+        raise StoreError(f"{error}; {run / ARCHIVE} can be read as it is") from error
+    return Catalogue(database)
 
 
 class Catalogue:
@@ -112,18 +118,24 @@ class Catalogue:
             )
         ]
 
+    def examine(self) -> Findings:
+        """Repair what can be, declare lost what cannot; see :func:`offboard.store_check.examine`.
+
+        Raises:
+            StoreError: the file is damaged beyond that; restore it from a backup.
+        """
+        return examine(self._database)
+
     def packed(self, robot: str) -> Iterator[Packed]:
         """Batches in the order of their records, each read and checked against its CRC-32."""
         numbers = self._database.rows(
             "SELECT id FROM batches WHERE robot = ? ORDER BY first_record, id", robot
         )
         for (number,) in numbers:
-            for first, records, data, crc32 in self._database.rows(
+            for row in self._database.rows(
                 "SELECT first_record, records, data, crc32 FROM batches WHERE id = ?", number
             ):
-                yield Packed(
-                    number, first, records, len(data), is_sound(first, records, data, crc32)
-                )
+                yield _packed(number, *row)
 
     def used_bytes(self) -> int:
         """What the file's content takes; pages freed by deletion are used again and not counted."""
@@ -161,3 +173,16 @@ class Catalogue:
     def give_back(self) -> None:
         """Shrink the file to what it holds. It is written anew, so there must be room for it."""
         self._database.rows("VACUUM")
+
+
+def _packed(id: int, first_record: Any, records: Any, data: Any, crc32: Any) -> Packed:
+    """A row as it was read; where it is damaged its numbers need not even be numbers."""
+    if is_sound(first_record, records, data, crc32):
+        return Packed(id, first_record, records, len(data), sound=True)
+    size_bytes = len(data) if isinstance(data, bytes) else 0
+    return Packed(id, _number(first_record), _number(records), size_bytes, sound=False)
+
+
+def _number(value: object) -> int:
+    """0 for what is none."""
+    return value if isinstance(value, int) else 0

@@ -2,9 +2,10 @@
 
 Records are held twice: packed as they came, and, once their episode is over, in the archive. Over
 budget, packed records of archived episodes go first, which loses nothing: what lies between
-episodes is written to a ``rest`` file before. Then the oldest files go. Never deleted are records
-of episodes not archived yet, robots in ``keep``, where streams stand, and what was declared lost.
-Everything in the store was committed, which is what a robot gets acknowledged.
+episodes is written to a ``rest`` file before, and :mod:`offboard.data.history` reads it all back.
+Then the oldest files go. Never deleted are records of episodes not archived yet, files of robots
+in ``keep``, where streams stand, and what was declared lost. Everything in the store was committed,
+which is what a robot gets acknowledged.
 """
 
 from __future__ import annotations
@@ -32,7 +33,12 @@ MB = 1_000_000
 
 @dataclass(frozen=True)
 class Retention:
-    """``budget_mb`` of store and archive together; what was archived ``keep_days`` ago goes."""
+    """How much is kept, and how long.
+
+    Attributes:
+        budget_mb: of store and archive together, MB.
+        keep_days: what was archived so many days ago goes.
+    """
 
     budget_mb: float = math.inf
     keep_days: float = math.inf
@@ -66,6 +72,7 @@ class Pruner:
     """Keeps the disk of one server within bounds.
 
     Attributes:
+        keep: robots whose files must stay, because a restarted server learns from them.
         total: all that was deleted since the start.
 
     Args:
@@ -73,7 +80,7 @@ class Pruner:
         spec: their robot file.
         archive: folder of the MCAP files.
         retention: the bounds.
-        keep: robots whose records must stay, because a restarted server learns from them.
+        keep: robots whose files must stay at first.
         now_s: the wall clock.
     """
 
@@ -91,7 +98,7 @@ class Pruner:
         self._spec = spec
         self._archive = archive
         self._retention = retention
-        self._keep = keep
+        self.keep = keep
         self._now_s = now_s
         self.total = Freed()
 
@@ -128,13 +135,12 @@ class Pruner:
         archived = (path.stat().st_size for path in self._archive.rglob("*.mcap"))
         return self._catalogue.used_bytes() + sum(archived)
 
-    def _robots(self) -> list[str]:
-        return [robot for robot in self._catalogue.robots() if robot not in self._keep]
-
     def _files(self) -> list[_File]:
-        """Files of robots that need not be kept, oldest first."""
+        """Files that need not be kept, oldest first."""
         found = []
-        for robot in self._robots():
+        for robot in self._catalogue.robots():
+            if robot in self.keep:
+                continue
             episodes = {episode.path: episode for episode in self._catalogue.episodes(robot)}
             for path in (self._archive / robot).glob("*.mcap"):
                 facts, name = path.stat(), str(path.relative_to(self._archive))
@@ -144,7 +150,7 @@ class Pruner:
     def _drop_redundant(self) -> tuple[int, dict[str, str]]:
         """Packed records that the archive holds go; also why that was not done for a robot."""
         dropped, faults = 0, {}
-        for robot in self._robots():
+        for robot in self._catalogue.robots():
             through = self._store.archived_through(robot)
             packed = self._catalogue.packed(robot)
             due = [batch for batch in packed if batch.last_record <= through and batch.sound]

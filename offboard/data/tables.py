@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from offboard.data.inventory import EpisodeDetail, EpisodeFacts, RobotFacts
 from offboard.data.verification import Verdict
+from offboard.store_check import Findings
 
 
 def robots_table(robots: Sequence[RobotFacts]) -> Table:
@@ -67,6 +68,18 @@ def damage_table(verdict: Verdict) -> Table:
     for damage in verdict.damage:
         _add(table, damage.what, damage.fault)
     return table
+
+
+def settled(findings: Findings) -> Iterator[str]:
+    """What was put in order in a store, a line each."""
+    if findings.mended:
+        yield "mended: indexes were made again, or entries went back to their places"
+    if findings.batches:
+        yield f"declared lost: the records of {findings.batches} damaged batches"
+    if findings.gaps:
+        yield f"unknown now: how much {findings.gaps} damaged declarations of loss spoke of"
+    if findings.streams:
+        yield f"found again: where {findings.streams} streams stand"
 
 
 def _add(table: Table, *cells: str, style: str | None = None) -> None:

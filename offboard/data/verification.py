@@ -1,4 +1,8 @@
-"""Is everything still what was written? Checksums of packed records and of archived episodes."""
+"""Is everything still what was written? Checksums of packed records and of archived episodes.
+
+What is found damaged in the store is named first and put in order then: mended where something else
+remembers it, declared lost where nothing does, so that nobody takes its absence for a mistake.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import NamedTuple
 
 from offboard.data.catalogue import Archived, Catalogue, Packed
 from offboard.data.recording import read_recording
+from offboard.store_check import Findings
 from protocol.errors import StoreError
 
 
@@ -20,15 +25,30 @@ class Damage(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """How much was checked, and what is damaged."""
+    """How much was checked, what is damaged, and what was put in order in the store."""
 
     episodes: int
     batches: int
     damage: list[Damage]
+    put_in_order: Findings = Findings()
+
+    @property
+    def sound(self) -> bool:
+        """Whether everything is what was written."""
+        return not self.damage and self.put_in_order == Findings()
 
 
 def verify_run(catalogue: Catalogue, archive: Path) -> Verdict:
-    """Check every packed batch and every archived episode of every robot; changes nothing."""
+    """Check every packed batch and every archived episode of every robot, then mend the store."""
+    verdict = _inspect(catalogue, archive)
+    try:
+        return verdict._replace(put_in_order=catalogue.examine())
+    except StoreError as error:
+        return verdict._replace(damage=[*verdict.damage, Damage("the store", str(error))])
+
+
+def _inspect(catalogue: Catalogue, archive: Path) -> Verdict:
+    """What is damaged, by name; changes nothing."""
     episodes = batches = 0
     damage: list[Damage] = []
     for robot in catalogue.robots():

@@ -19,7 +19,13 @@ from offboard.data.catalogue import ARCHIVE, STORE, open_catalogue
 from offboard.data.inventory import RobotFacts, episode_detail, episode_facts, robot_facts
 from offboard.data.recording import mcap_files
 from offboard.data.retention import Freed, Pruner, Retention
-from offboard.data.tables import columns_table, damage_table, episodes_table, robots_table
+from offboard.data.tables import (
+    columns_table,
+    damage_table,
+    episodes_table,
+    robots_table,
+    settled,
+)
 from offboard.data.verification import Verdict, verify_files, verify_run
 from offboard.episode_store import open_episode_store
 from offboard.mcap_archive import archive_episodes
@@ -28,13 +34,26 @@ from offboard.stages.exchange import ExportConfig, ImportConfig, run_export, run
 from protocol.errors import ConfigError
 from protocol.robot_spec import load_robot_spec
 
-_Data = tyro.conf.Positional[Path]
-_Name = tyro.conf.Positional[str]
+_Data = Annotated[
+    Path,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="DATA", help="--out of a serve run, or a file or folder of the archive."),
+]
+_Run = Annotated[
+    Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help="--out of a serve run.")
+]
+_Episode = Annotated[
+    str, tyro.conf.Positional, tyro.conf.arg(metavar="EPISODE", help="as `data ls` names it.")
+]
+_Json = Annotated[bool, tyro.conf.arg(help="one JSON object instead of text.")]
+_Out = Annotated[Path, tyro.conf.arg(help="a new folder.")]
+_Robot = Annotated[Path | None, tyro.conf.arg(help="robot file; a run knows its own.")]
+_SessionToo = Annotated[bool, tyro.conf.arg(help="end the run's session and prune all of it.")]
 _flat = tyro.conf.arg(name="")
 _console = Console(highlight=False)
 
 
-def ls(data: _Data, json: bool = False) -> None:
+def ls(data: _Data, json: _Json = False) -> None:
     """Robots and episodes of DATA, the --out of a serve run or a folder of MCAP files."""
     robots = _robots(data) if _is_run(data) else []
     episodes = [episode_facts(file) for file in _files(data)]
@@ -46,7 +65,7 @@ def ls(data: _Data, json: bool = False) -> None:
     _console.print(episodes_table(episodes))
 
 
-def show(data: _Data, episode: _Name = "", json: bool = False) -> None:
+def show(data: _Data, episode: _Episode = "", json: _Json = False) -> None:
     """One EPISODE of DATA, as ROBOT/gNNN-eNNNNNN; without it, DATA is the MCAP file itself."""
     folder = data / ARCHIVE if _is_run(data) else data
     detail = episode_detail(folder / f"{episode}.mcap" if episode else data)
@@ -61,11 +80,14 @@ def show(data: _Data, episode: _Name = "", json: bool = False) -> None:
     _console.print(columns_table(detail))
 
 
-def verify(data: _Data, json: bool = False) -> None:
-    """Check every checksum of DATA; exit 1 naming the episodes that are damaged."""
+def verify(data: _Data, json: _Json = False) -> None:
+    """Check every checksum of DATA; exit 1 naming the episodes that are damaged.
+
+    Damaged records of a store are declared lost (see `data ls`); what can be mended is.
+    """
     verdict = _verdict(data)
     if json:
-        _print_json(verdict._asdict())
+        _print_json(verdict._asdict() | {"put_in_order": verdict.put_in_order._asdict()})
     else:
         if verdict.damage:
             _console.print(damage_table(verdict))
@@ -73,24 +95,26 @@ def verify(data: _Data, json: bool = False) -> None:
             f"{verdict.episodes} episodes and {verdict.batches} batches checked, "
             f"{len(verdict.damage)} damaged"
         )
-    sys.exit(1 if verdict.damage else 0)
+        for line in settled(verdict.put_in_order):
+            _console.print(line)
+    sys.exit(0 if verdict.sound else 1)
 
 
-def export(config: Annotated[ExportConfig, _flat], out: Path) -> None:
+def export(config: Annotated[ExportConfig, _flat], out: _Out) -> None:
     """Write recorded episodes as MCAP, LeRobotDataset v3 or Minari to the new folder OUT."""
     _report("exported", run_export(config, out))
 
 
-def import_(config: Annotated[ImportConfig, _flat], out: Path) -> None:
+def import_(config: Annotated[ImportConfig, _flat], out: _Out) -> None:
     """Take logs in as data of a source task; `source-from-data` learns from OUT."""
     _report("imported", run_import(config, out))
 
 
 def gc(
-    run: _Data,
+    run: _Run,
     retention: Annotated[Retention, _flat],
-    robot: Path | None = None,
-    session_too: bool = False,
+    robot: _Robot = None,
+    session_too: _SessionToo = False,
 ) -> None:
     """Prune RUN, of a server that is not running, to a budget or an age.
 

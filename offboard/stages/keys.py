@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -29,25 +29,43 @@ from offboard.roles import OFFLINE, ROOT_HOLDERS, ROOT_THRESHOLD, utc_now
 
 RENEWAL_DAYS = 60
 _HOUR_S = 3600.0
-_Path = tyro.conf.Positional[Path]
-_Name = tyro.conf.Positional[str]
+_Directory = Annotated[
+    Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIRECTORY", help="of keys.")
+]
+_Unit = Annotated[
+    str, tyro.conf.Positional, tyro.conf.arg(metavar="UNIT", help="the robot's name.")
+]
+_State = Annotated[
+    Path, tyro.conf.Positional, tyro.conf.arg(metavar="STATE", help="the robot's state directory.")
+]
+_Carrier = Annotated[
+    Path, tyro.conf.Positional, tyro.conf.arg(metavar="CARRIER", help="directory to carry to it.")
+]
+_Role = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ROLE", help="one of those.")]
+_Overlap = Annotated[float, tyro.conf.arg(help="hours for which the old key is good as well.")]
+_Media = Annotated[tuple[Path, ...], tyro.conf.arg(help="where offline keys are; several may be.")]
+_Signed = Annotated[
+    Literal["root", "targets"], tyro.conf.Positional, tyro.conf.arg(help="what to sign.")
+]
 _console = Console(stderr=True)
 
 
-def init(directory: _Path) -> None:
+def init(directory: _Directory) -> None:
     """Make the server's keys in a new DIRECTORY, and say what to do with each."""
     init_server(directory)
     for line in ceremony_text(directory):
         _say(line)
 
 
-def add(directory: _Path, unit: _Name, state: _Path) -> None:
+def add(directory: _Directory, unit: _Unit, state: _State) -> None:
     """Let robot UNIT in and write its identity to STATE, to be carried to the robot."""
     enrol_robot(directory, unit, state)
     _say(f"{unit} is let in; carry {state} to it, and keep no copy")
 
 
-def rotate(directory: _Path, unit: _Name, carrier: _Path, overlap_h: float = 24.0) -> None:
+def rotate(
+    directory: _Directory, unit: _Unit, carrier: _Carrier, overlap_h: _Overlap = 24.0
+) -> None:
     """Give robot UNIT another key, in CARRIER/keys; the one it has ends after the overlap.
 
     A key that may be in wrong hands is not rotated: revoke it, then add the robot anew.
@@ -59,13 +77,13 @@ def rotate(directory: _Path, unit: _Name, carrier: _Path, overlap_h: float = 24.
     )
 
 
-def revoke(directory: _Path, unit: _Name) -> None:
+def revoke(directory: _Directory, unit: _Unit) -> None:
     """Shut robot UNIT out, on open connections too."""
     revoke_robot(directory, unit)
     _say(f"{unit} is shut out")
 
 
-def show(directory: _Path) -> None:
+def show(directory: _Directory) -> None:
     """Every key ever given to a robot, and when the signed lists expire."""
     for key in list_robots(directory):
         until = "" if key.until_s is None else f"until {datetime.fromtimestamp(key.until_s):%F %R}"
@@ -75,7 +93,7 @@ def show(directory: _Path) -> None:
         _say(line)
 
 
-def rotate_role_key(directory: _Path, role: _Name, media: tuple[Path, ...] = ()) -> None:
+def rotate_role_key(directory: _Directory, role: _Role, media: _Media = ()) -> None:
     """Give a TUF role another key: root-1 root-2 root-3 targets snapshot timestamp weights.
 
     MEDIA hold offline keys: two root holders', for weights only that of targets. By default they
@@ -89,9 +107,9 @@ def rotate_role_key(directory: _Path, role: _Name, media: tuple[Path, ...] = ())
 
 
 def renew(
-    directory: _Path,
-    what: tyro.conf.Positional[Literal["root", "targets"]],
-    media: tuple[Path, ...] = (),
+    directory: _Directory,
+    what: _Signed,
+    media: _Media = (),
 ) -> None:
     """Sign root or targets again before they expire; MEDIA as for rotate-role."""
     sign = renew_root if what == "root" else renew_targets

@@ -1,7 +1,8 @@
 """``wombet-offboard serve``: take what a robot streams, learn from it, publish better policies.
 
-Two threads: ingest answers robots, the main thread learns; they meet in one queue. What is durable
-lies in the episode store and the learner's checkpoint, so a restarted server learns on.
+Three threads: ingest answers robots, the main thread learns, and they meet in one queue; the third
+writes what robots do, for those who look. What is durable lies in the episode store and the
+learner's checkpoint, so a restarted server learns on.
 """
 
 from __future__ import annotations
@@ -21,19 +22,23 @@ from rich.console import Console
 
 from offboard.data.catalogue import ARCHIVE
 from offboard.data.retention import Freed
+from offboard.event_files import mirrored
 from offboard.ingest import Ingest
 from offboard.keys import load_server_keys
+from offboard.live_window import Windows
 from offboard.mcap_archive import archive_episodes
+from offboard.page_process import page_beside
 from offboard.run_dir import RunDir, open_run
-from offboard.serve_status import as_rows, snapshot, write_status
+from offboard.serve_status import Around, as_rows, snapshot, write_status
 from offboard.stages.generate import load_kept
 from offboard.stages.serve_wiring import LEARNER, Prior, ServeConfig, Server, open_server
 from offboard.stages.source import load_source
 from offboard.task_setup import load_task
+from protocol.errors import ConfigError
 
 STATUS_EVERY_S = 0.5
 IDLE_S = 0.1
-NOT_OUTCOME = frozenset({"endpoint", "cpus", "nice", "retention"})
+NOT_OUTCOME = frozenset({"endpoint", "cpus", "nice", "retention", "page_port", "tensorboard"})
 
 
 def run_serve(config: ServeConfig, out: Path) -> dict[str, Any]:
@@ -51,8 +56,14 @@ def run_serve(config: ServeConfig, out: Path) -> dict[str, Any]:
     server = open_server(config, setup, keys, Prior(source, kept), run)
     with contextlib.closing(server.store):
         stop = _stop_on_signals()
-        with _ingesting(server.ingest, stop):
+        with (
+            _ingesting(server.ingest, stop),
+            _showing(server.windows, stop),
+            page_beside(run.path, config.page_port, Console(stderr=True)),
+            mirrored(run, config.tensorboard),
+        ):
             _say(f"listening on {server.ingest.endpoint} for {config.unit}")
+            _follow_pin(server)
             server.session.begin()
             _learn(server, config.unit, run, stop)
         return _finish(server, config.unit, run)
@@ -60,13 +71,14 @@ def run_serve(config: ServeConfig, out: Path) -> dict[str, Any]:
 
 def _learn(server: Server, unit: str, run: RunDir, stop: threading.Event) -> None:
     """The learner's loop: records first, then one piece of work, then checkpoint and status."""
-    busy, shown_s, saved = True, 0.0, 0
+    busy, shown_s, saved = True, 0.0, (0, 0)
     while not stop.is_set():
         with contextlib.suppress(queue.Empty):
             rows = server.arrivals.get(timeout=0.001 if busy else IDLE_S)
             ended = server.session.push(rows)
             for episode in ended:
-                run.log(event="episode", **vars(episode), **asdict(server.learner.evidence))
+                learner = {**asdict(server.learner.evidence), **server.learner.losses}
+                run.log(event="episode", **vars(episode), **learner)
                 _say(
                     f"episode {len(server.session.episodes)}: return {episode.total:.0f}, policy "
                     f"{episode.main_version}, {server.session.phase.value}"
@@ -74,12 +86,16 @@ def _learn(server: Server, unit: str, run: RunDir, stop: threading.Event) -> Non
             if ended:
                 _archive(server, run)
         busy = server.session.turn()
-        if server.session.version != saved:
-            saved = server.session.version
-            run.save(LEARNER, server.session.tensors())
+        session = server.session
+        if (session.version, session.settled) != saved:
+            saved = session.version, session.settled
+            run.save(LEARNER, session.tensors())
+            if session.settled:  # and that is durable: no restart needs the records
+                server.pruner.keep = frozenset()
         if time.monotonic() - shown_s > STATUS_EVERY_S:
             shown_s = time.monotonic()
             server.repository.renew()
+            _follow_pin(server)
             _show(server, unit, run)
 
 
@@ -91,10 +107,28 @@ def _archive(server: Server, run: RunDir) -> None:
         run.log(event="retention", **freed._asdict())
 
 
+def _follow_pin(server: Server) -> None:
+    """Have robots stay with the policy that somebody pinned, if this run published it."""
+    if not server.pin.refresh():
+        return
+    try:
+        server.session.pin(server.pin.version)
+        server.pin_trouble = ""
+    except ConfigError as error:
+        server.pin_trouble = str(error)
+
+
 def _show(server: Server, unit: str, run: RunDir) -> None:
-    published = server.repository.latest_version
-    evidence = server.learner.evidence
-    write_status(run.path, snapshot(server.session, evidence, published, server.ingest, unit))
+    reports = [*server.ingest.reports.items()]
+    around = Around(
+        unit=unit,
+        published=server.repository.latest_version,
+        robots=server.presence.robots(reports, server.ingest.stop_reason),
+        damaged=server.store.damaged,
+        pin_trouble=server.pin_trouble,
+    )
+    status = snapshot(server.session, server.learner.evidence, server.ingest, around)
+    write_status(run.path, status)
 
 
 def _finish(server: Server, unit: str, run: RunDir) -> dict[str, Any]:
@@ -142,6 +176,23 @@ def _ingesting(ingest: Ingest, stop: threading.Event) -> Iterator[None]:
         thread.join()
         if failures:
             raise failures[0]
+
+
+@contextlib.contextmanager
+def _showing(windows: Windows, stop: threading.Event) -> Iterator[None]:
+    """What robots do, for those who look, in its own thread: a piece of learning takes seconds."""
+
+    def work() -> None:
+        while not stop.wait(STATUS_EVERY_S):
+            windows.refresh()
+
+    thread = threading.Thread(target=work, name="windows")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _stop_on_signals() -> threading.Event:

@@ -14,6 +14,7 @@ import zmq
 from offboard.architecture import ActorArchitecture, Architecture
 from offboard.assembler import Assembler
 from offboard.data.catalogue import ARCHIVE
+from offboard.data.history import history
 from offboard.data.retention import Pruner, Retention
 from offboard.episode_store import EpisodeStore, open_episode_store
 from offboard.export import Exporter
@@ -21,12 +22,16 @@ from offboard.finetune import FinetuneConfig, Learner
 from offboard.ingest import DEFAULT_ENDPOINT, Ingest
 from offboard.key_table import KeyTable
 from offboard.keys import TABLE_FILE, ServerKeys
+from offboard.live_window import Windows
+from offboard.page.main import DEFAULT_PORT
 from offboard.planner_policy import PlannerArchitecture, SearchConfig
+from offboard.policy_pin import PolicyPin
 from offboard.publish import Repository, open_repository
 from offboard.publisher import Publisher
 from offboard.replay import Batch, join
 from offboard.run_dir import RunDir
 from offboard.sac import Sac, SacConfig
+from offboard.serve_status import Presence
 from offboard.session import Session, SessionConfig
 from offboard.stages.source import Source
 from offboard.stop_list import STOPS_FILE, StopList
@@ -43,9 +48,25 @@ LEARNER = "learner"
 class ServeConfig:
     """Where the warm start comes from, which robot adapts, and how.
 
-    ``policy`` is what the robot gets: the actor, or a search with actor, critics and world model.
     ``sac`` takes smaller steps than the source did: a warm start bears no more (ADR 12).
-    ``retention`` bounds what other robots leave; records of ``unit`` stay for a restart.
+    ``retention`` bounds what robots leave; of ``unit`` all stays that a restart needs.
+
+    Attributes:
+        robot: robot file, hw_configs/NAME.toml.
+        task: of the robot file.
+        unit: the robot that adapts, as `keys add` named it.
+        source: --out of the source stage.
+        generated: --out of the generate stage.
+        keys: directory that `keys init` made.
+        endpoint: where robots connect, tcp://ADDRESS:PORT.
+        seed: of everything random; the same seed gives the same result.
+        cpus: cores to learn on; by default all.
+        nice: how far to stand back for other processes, 0 to 19.
+        policy: what the robot gets: the actor, or a search with actor, critics and world model.
+        repository: what robots update from, one for the keys' whole life; OUT/repository if not
+            given. The one that `fleet deploy` publishes in, so that units find releases there.
+        page_port: port on loopback of the live page; 0 for no page.
+        tensorboard: write TensorBoard event files too.
     """
 
     robot: Path
@@ -64,6 +85,9 @@ class ServeConfig:
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     session: SessionConfig = field(default_factory=SessionConfig)
     retention: Retention = field(default_factory=Retention)
+    repository: Path | None = None
+    page_port: int = DEFAULT_PORT
+    tensorboard: bool = False
 
 
 class Prior(NamedTuple):
@@ -85,6 +109,10 @@ class Server:
     repository: Repository
     ingest: Ingest
     arrivals: queue.SimpleQueue[Rows]
+    windows: Windows
+    pin: PolicyPin
+    presence: Presence = field(default_factory=Presence)
+    pin_trouble: str = ""
 
 
 def open_server(
@@ -95,11 +123,14 @@ def open_server(
     Raises:
         StoreError: repository, store or checkpoint cannot be read.
     """
-    repository = open_repository(run.path / "repository", keys.trust)
+    repository = open_repository(config.repository or run.path / "repository", keys.trust)
     store = open_episode_store(run.path / "episodes.sqlite", setup.spec)
     arrivals: queue.SimpleQueue[Rows] = queue.SimpleQueue()
 
+    windows = Windows(run.path, setup.spec)
+
     def on_rows(robot: str, rows: Rows) -> None:
+        windows.saw(robot, rows)
         if robot == config.unit:
             arrivals.put(rows)
 
@@ -116,17 +147,22 @@ def open_server(
     )
     ingest.policy_version = repository.latest_version
     session, learner = _open_session(config, setup, prior, repository, ingest, run)
-    for rows in store.rows(config.unit):
+    for rows in history(store, run.path / ARCHIVE, config.unit):
         session.push(rows)
-    pruner = Pruner(
-        store,
+    keep = frozenset() if session.settled else frozenset({config.unit})
+    pruner = Pruner(store, setup.spec, run.path / ARCHIVE, config.retention, keep, time.time)
+    return Server(
         setup.spec,
-        run.path / ARCHIVE,
-        config.retention,
-        frozenset({config.unit}),
-        time.time,
+        session,
+        learner,
+        store,
+        pruner,
+        repository,
+        ingest,
+        arrivals,
+        windows,
+        PolicyPin(run.path),
     )
-    return Server(setup.spec, session, learner, store, pruner, repository, ingest, arrivals)
 
 
 def _open_session(
@@ -161,7 +197,15 @@ def _open_session(
     exporter = Exporter(setup.spec, setup.task, architecture)
     publisher = Publisher(exporter, source.replay.obs, repository, announce, run)
     assembler = Assembler(setup.layout, setup.judge, setup.spec.policy)
-    session = Session(learner, model, architecture, assembler, publisher.publish, config.session)
+    session = Session(
+        learner,
+        model,
+        architecture,
+        assembler,
+        publisher.publish,
+        config.session,
+        setup.episode_answers,
+    )
     if run.has(LEARNER):
         session.restore(run.load(LEARNER))
     return session, learner

@@ -37,9 +37,16 @@ MIN_STEPS = 500
 
 @dataclass(frozen=True)
 class DataSourceConfig:
-    """Recipe; ``data`` is the --out of ``data import``.
+    """Recipe.
 
     ``policy`` begins with fresh networks: a log has no actor.
+
+    Attributes:
+        robot: robot file, hw_configs/NAME.toml.
+        task: of the robot file.
+        data: --out of ``data import``.
+        seed: of everything random; the same seed gives the same result.
+        model_steps: updates of the world model.
     """
 
     robot: Path
@@ -146,5 +153,6 @@ def _imagine(
     """What the model expects of the policy over an episode."""
     named = sac.actor_space.view(policy.actor)
     quiet = torch.zeros(starts.shape[0], sac.action_size)
-    steps = setup.spec.task(setup.task).episode_steps
-    return imagined_return(model, state, lambda obs: act(named, obs, quiet), starts, steps)
+    return imagined_return(
+        model, state, lambda obs: act(named, obs, quiet), starts, setup.episode_answers
+    )

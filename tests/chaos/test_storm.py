@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from made_records import GENERATION
@@ -29,13 +30,14 @@ EPOCH, NEXT = "a" * 32, "b" * 32
 def test_a_short_storm_loses_nothing_without_a_gap(tmp_path: Path) -> None:
     """The document's promise is the exit status; its fields are the output contract."""
     done = subprocess.run(
-        [sys.executable, "-m", "storm", "--out", str(tmp_path), "--kills", str(KILLS)],
+        [sys.executable, "-m", "storm", "--out", str(tmp_path), "--kills", str(KILLS),
+         "--course", "harsh"],
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests" / "support")},
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
-    )
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "chaos.json").read_text())
     assert found["kills"] >= KILLS
@@ -79,6 +81,16 @@ def test_a_gap_excuses_what_it_names_and_no_more() -> None:
     read = np.delete(rows(0, 30), slice(10, 20))
     assert judge(30, rows, [read], [], [gap(2, 10, 10)]).holds
     assert judge(30, rows, [read], [], [gap(2, 10, 9)]).undeclared == 1
+
+
+def test_what_was_lost_is_counted_by_reason_once() -> None:
+    read = np.delete(rows(0, 30), slice(10, 20))
+    full, old = (
+        msgspec.structs.replace(gap(2, 10, count), reason=reason)
+        for count, reason in ((4, "disk 7 full"), (10, "batch 3 is old"))
+    )
+    found = judge(30, rows, [read], [], [full, old]).lost_to
+    assert found == {"disk # full": 4, "batch # is old": 6}
 
 
 def test_a_gap_of_unknown_extent_speaks_of_what_lies_between_its_neighbours() -> None:

@@ -6,9 +6,13 @@ write a function from bytes to nothing and an entry in ``DECODERS``.
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +21,7 @@ import zstandard
 from made_bundle import make_bundle, make_weights
 from made_messages import MESSAGES, TO_SERVER
 from made_records import DTYPE, ROBOT_FILE, SPEC, make_records
+from made_unit import archive_of, release_files, release_id
 from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import DownloadError
 from tuf.api.metadata import TargetFile, Targets
@@ -36,6 +41,9 @@ from offboard.roles import (
 from onboard.bundle_fetcher import ServerFetcher
 from onboard.control_api import Clear, GetStatus, Offer, Start, decode_reply, decode_request
 from onboard.graph_check import check_graph
+from onboard.releases.archive import unpack
+from onboard.releases.assignment import assignment_for, decode_assignments
+from onboard.releases.journal import Entry, Journal, decode_journal, encode_journal
 from onboard.signatures import TARGETS_LIST, WEIGHTS_LIST, verify_files
 from onboard.version_floor import Floor, decode_floor, encode_floor
 from onboard.weights_check import check_weights
@@ -188,6 +196,35 @@ def _floor(data: bytes) -> None:
     decode_floor(data.decode("ascii", "replace"))
 
 
+def _assignments(data: bytes) -> None:
+    assignment_for(decode_assignments(data), "duck", "cp311-x86_64")
+
+
+def _journal(data: bytes) -> None:
+    decode_journal(data.decode("ascii", "replace"))
+
+
+class _Releases:
+    """A folder to unpack to, in memory where there is such."""
+
+    def __init__(self) -> None:
+        shared = Path("/dev/shm")
+        self._place = Path(tempfile.mkdtemp(dir=shared if shared.is_dir() else None))
+        atexit.register(shutil.rmtree, self._place, ignore_errors=True)
+        self.archive = archive_of(release_files("new"))
+        self.tar = zstandard.decompress(self.archive).rstrip(b"\0") + bytes(1024)
+
+    def unpack(self, data: bytes) -> None:
+        archive, folder = self._place / "archive", self._place / release_id("new")
+        archive.write_bytes(data)
+        unpack(archive, folder, 0, lambda: None)
+        shutil.rmtree(folder)
+
+    def unpack_tar(self, data: bytes) -> None:
+        """Past the compression, which little that is damaged gets through."""
+        self.unpack(zstandard.compress(data))
+
+
 class _Chain:
     """A chain of signed lists in which one link is foreign."""
 
@@ -214,6 +251,15 @@ class _Chain:
         verify_files(self._root, {**self._lists, name: data[1:]}, self._files)
 
 
+_RELEASES = _Releases()
+_ASSIGNED = msgspec.json.encode(
+    {
+        "schema": 1,
+        "counter": 3,
+        "units": {"duck": {"release": "0" * 16, "target": "cp311-x86_64", "golden": False}},
+    }
+)
+_KEPT = Journal("a", "b", "c", counter=3, failed={"d": 2}, log=(Entry(1.0, "trial", "a", "why"),))
 ROWS = make_records(1, 3)
 ROWS_SEQ = int(ROWS["seq"][0])
 _CHAIN = _Chain()
@@ -290,6 +336,10 @@ DECODERS: dict[str, Decoder] = {
     "version_floor": Decoder(
         _floor, StoreError, [encode_floor(Floor(1, {"timestamp": 2}, "a", 3, 4)).encode()]
     ),
+    "assignments": Decoder(_assignments, BundleError, [_ASSIGNED]),
+    "release_tar": Decoder(_RELEASES.unpack_tar, BundleError, [_RELEASES.tar]),
+    "release_archive": Decoder(_RELEASES.unpack, BundleError, [_RELEASES.archive]),
+    "release_journal": Decoder(_journal, StoreError, [encode_journal(_KEPT).encode()]),
 }
 
 

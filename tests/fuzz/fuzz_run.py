@@ -1,9 +1,10 @@
 """`make fuzz`: every decoder, a process each; coverage-guided by atheris where it is installed.
 
-Writes ``OUT/fuzz.json``: for each decoder executions, crashes, engine and seconds. A decoder that
-has done its executions is not run again, and ``--piece`` ends after a part of what is left: a long
-run can be taken in pieces, which add up. What crashed is kept in ``OUT/NAME/crash-*``. Exit status
-1 if anything did.
+Writes ``OUT/fuzz.json``: for each decoder executions, crashes, engine, seconds, and commit and day
+of its last piece; ``OUT/fuzz.md`` is the same as a table, for ``docs/results/fuzz.md``. A decoder
+that has done its executions is not run again, and ``--piece`` ends after a part of what is left: a
+long run can be taken in pieces, which add up. What crashed is kept in ``OUT/NAME/crash-*``. Exit
+status 1 if anything did.
 """
 
 from __future__ import annotations
@@ -94,6 +95,16 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
+def table(done: dict[str, dict[str, Any]]) -> str:
+    """A line for each decoder, in Markdown."""
+    lines = ["| decoder | executions | crashes | commit and day of the last |", "|---|---|---|---|"]
+    for name, entry in sorted(done.items()):
+        when = " ".join(entry.get(key, "") for key in ("commit", "day")).strip()
+        counts = f"{entry['executions']:,} | {entry['crashes']}"
+        lines.append(f"| `{name}` | {counts} | {when or 'not noted'} |")
+    return "\n".join(lines) + "\n"
+
+
 def work(name: str, engine: str, executions: int, seed: int, out: Path) -> None:
     """One decoder, in this process."""
     folder = out / name
@@ -126,7 +137,17 @@ def watched(name: str, engine: str, executions: int, out: Path, before: dict[str
         "crashes": before.get("crashes", 0) + counts.get("crashes", 0) + (code != 0),
         "engine": engine,
         "seconds": round(before.get("seconds", 0.0) + seconds, 1),
+        "commit": commit(),
+        "day": time.strftime("%Y-%m-%d", time.gmtime()),
     }
+
+
+def commit() -> str:
+    """The checkout's commit, with ``+`` if it has changes, or ``unknown``."""
+    asked = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+    here = Path(__file__).parent
+    said = subprocess.run(asked, cwd=here, capture_output=True, text=True, check=False)
+    return said.stdout.strip() or "unknown"
 
 
 def main() -> int:
@@ -156,6 +177,7 @@ def main() -> int:
         now = min(left, given.piece or left)
         done[name] = watched(name, given.engine, now, given.out, done.get(name, {}))
         write_json(report, done)
+        (given.out / "fuzz.md").write_text(table(done))
         print(f"{name}: {done[name]}", flush=True)
     return int(any(entry["crashes"] for entry in done.values()))
 

@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 from fuzz_decoders import DECODERS, NOTHING, Decoder, is_crash
 from fuzz_mutations import mutants
+from fuzz_run import table
 
 EXECUTIONS = 3000
 SEED = 20261122
@@ -48,3 +49,12 @@ def test_a_crash_would_be_found() -> None:
 
     found = (is_crash(Decoder(careless, ValueError, []), data) for data in mutants([b"abcdef"], 0))
     assert isinstance(next(filter(None, found)), IndexError)
+
+
+def test_a_run_is_told_as_a_table() -> None:
+    entry = {"executions": 1_000_000, "crashes": 2, "commit": "abc", "day": "now"}
+    old = {"executions": 10, "crashes": 0}
+    assert table({"b": entry, "a": old}).splitlines()[2:] == [
+        "| `a` | 10 | 0 | not noted |",
+        "| `b` | 1,000,000 | 2 | abc now |",
+    ]

@@ -12,13 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import re
 import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -28,6 +26,7 @@ from typing import Any
 from made_records import SPEC
 
 from offboard.episode_store import EpisodeStore, open_episode_store
+from storm.course import COURSES, Course
 from storm.disk import SmallDisk, enter_namespace
 from storm.faults import Faults
 from storm.judge import Stored, Verdict, judge
@@ -41,7 +40,9 @@ PATIENCE_S = 300.0
 ROWS_PER_S = 250.0
 
 
-def storm(folder: Path, memory: Path, kills: int, seed: int, no_disks: str) -> dict[str, Any]:
+def storm(
+    folder: Path, memory: Path, kills: int, seed: int, course: Course, no_disks: str
+) -> dict[str, Any]:
     """The whole of it; what it did and what was found."""
     chance = random.Random(seed)
     with ExitStack() as owned:
@@ -51,11 +52,11 @@ def storm(folder: Path, memory: Path, kills: int, seed: int, no_disks: str) -> d
         site.staff(proxy.port, ROWS_PER_S)
         for member in site.crew:
             owned.callback(member.kill)
-            member.start()
+        site.start()
         start_s = _until(site.streaming)
-        faults = Faults(site, proxy, disks, chance)
+        faults = Faults(site, proxy, disks, chance, course, course.calm_starts * start_s)
         while site.kills < kills:
-            time.sleep(chance.uniform(0.0, 1.5 * start_s))
+            time.sleep(chance.uniform(0.0, course.pause_starts * start_s))
             faults.strike()
         killed = site.kills
         faults.end()
@@ -66,8 +67,8 @@ def storm(folder: Path, memory: Path, kills: int, seed: int, no_disks: str) -> d
             "faults": {name: count for name, count in sorted(faults.counts.items()) if count},
             **asdict(verdict),
             "holds": verdict.holds,
-            "reasons": _reasons(site),
             "seed": seed,
+            "course": asdict(course),
             "ended_by_itself": {"agent": site.agent.deaths, "server": site.server.deaths},
             "left_out": no_disks,
         }
@@ -119,12 +120,6 @@ def _verdict(site: Site) -> Verdict:
         )
 
 
-def _reasons(site: Site) -> dict[str, int]:
-    """Why there are gaps, numbers left out."""
-    with closing(open_episode_store(site.catalogue, SPEC)) as store:
-        return Counter(re.sub(r"\d+", "#", gap.reason) for gap in store.gaps(ROBOT))
-
-
 def _batches(store: EpisodeStore) -> list[Stored]:
     """Straight from the tables: the judge believes nobody."""
     found = store._database.rows(
@@ -142,7 +137,8 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix=".storm-", dir=options.out)).resolve()
     memory = Path(tempfile.mkdtemp(prefix="wombet-storm-", dir=MEMORY))
     try:
-        found = storm(folder, memory, options.kills, options.seed, no_disks)
+        course = COURSES[options.course]
+        found = storm(folder, memory, options.kills, options.seed, course, no_disks)
     finally:
         shutil.copytree(folder / "logs", options.out / "logs", dirs_exist_ok=True)
         shutil.rmtree(folder)
@@ -158,6 +154,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/chaos"))
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--course", choices=COURSES, default="steady")
     return parser.parse_args()
 
 

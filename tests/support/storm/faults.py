@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from storm.course import Course
 from storm.crew import Member
 from storm.damage import cut_anywhere, flip_any_bit
 from storm.disk import SmallDisk
@@ -24,35 +26,49 @@ class Faults:
     """
 
     def __init__(
-        self, site: Site, proxy: Proxy, disks: dict[str, SmallDisk], chance: random.Random
+        self,
+        site: Site,
+        proxy: Proxy,
+        disks: dict[str, SmallDisk],
+        chance: random.Random,
+        course: Course,
+        calm_s: float,
     ) -> None:
+        """``calm_s`` is how long a calm lasts here."""
         self._site, self._proxy, self._disks, self._chance = site, proxy, disks, chance
+        self._course, self._calm_s = course, calm_s
         self.counts: Counter[str] = Counter()
         self._weights: dict[Callable[[], None], int] = {
-            self._kill_agent: 24,
-            self._kill_server: 16,
-            self._kill_source: 4,
-            self._change_weather: 16,
-            self._damage_spool: 5,
-            self._damage_catalogue: 4,
-            self._back_up_server: 4,
-            self._restore_server: 2,
+            self._kill_agent: course.kill_robot,
+            self._kill_server: course.kill_server,
+            self._kill_source: course.kill_control,
+            self._change_weather: course.change_weather,
+            self._change_disks: course.change_disks if disks else 0,
+            self._damage_spool: course.damage_spool,
+            self._damage_catalogue: course.damage_catalogue,
+            self._back_up_server: course.back_up_server,
+            self._restore_server: course.restore_server,
+            self._calm: course.calm,
         }
-        if disks:
-            self._weights[self._change_disks] = 8
 
     def strike(self) -> None:
         """One fault; then whoever is dead is started."""
         (fault,) = self._chance.choices([*self._weights], [*self._weights.values()])
         fault()
-        for member in self._site.crew:
-            member.start()
+        self._site.start()
 
     def end(self) -> None:
         """Fair weather, and room on every disk."""
         self._proxy.set(Weather.CLEAR)
         for disk in self._disks.values():
             disk.free()
+
+    def _calm(self) -> None:
+        """Everybody is up, every way is open, for as long as records need to get through."""
+        self.end()
+        self._site.start()
+        time.sleep(self._calm_s)
+        self.counts["calm"] += 1
 
     def _kill_agent(self) -> None:
         self._kill("robot killed", self._site.agent)
@@ -74,7 +90,7 @@ class Faults:
 
     def _change_disks(self) -> None:
         owner = self._chance.choice([*self._disks])
-        if self._chance.random() < 0.4:
+        if self._chance.random() < self._course.full_share:
             self._disks[owner].fill()
             self.counts[f"{owner}'s disk full"] += 1
         else:

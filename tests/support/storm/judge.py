@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -27,7 +29,10 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """Records unless said otherwise; ``undeclared`` is what must never be."""
+    """Records unless said otherwise; ``undeclared`` is what must never be.
+
+    ``lost_to`` says of how many lost ones which kind of gap speaks, numbers in its reason left out.
+    """
 
     produced: int
     committed: int
@@ -37,6 +42,7 @@ class Verdict:
     reordered: int
     corrupted: int
     gaps_declared: int
+    lost_to: dict[str, int]
 
     @property
     def holds(self) -> bool:
@@ -76,6 +82,7 @@ def judge(
         reordered=int((np.diff(numbers) < 0).sum()),
         corrupted=corrupted,
         gaps_declared=len(gaps),
+        lost_to=_lost_to(missing, declared(batches, gaps), [gap.reason for gap in gaps]),
     )
 
 
@@ -98,6 +105,18 @@ def covered(numbers: np.ndarray, ranges: Sequence[tuple[float, float]]) -> np.nd
     for low, high in ranges:
         inside |= (numbers >= low) & (numbers < high)
     return inside
+
+
+def _lost_to(
+    missing: np.ndarray, ranges: Sequence[tuple[float, float]], reasons: Sequence[str]
+) -> dict[str, int]:
+    """Each missing number counts for the first gap that speaks of it."""
+    found: Counter[str] = Counter()
+    for span, reason in zip(ranges, reasons, strict=True):
+        spoken = covered(missing, [span])
+        found[re.sub(r"\d+", "#", reason)] += int(spoken.sum())
+        missing = missing[~spoken]
+    return dict(found)
 
 
 def _bytes(rows: Rows) -> np.ndarray:

@@ -63,6 +63,11 @@ class Site:
         self.agent = Member(["onboard.main", "agent", *where, *server], logs / "agent.log")
         self.crew = [self.source, self.server, self.agent]
 
+    def start(self) -> None:
+        """Whoever is not running."""
+        for member in self.crew:
+            member.start()
+
     @property
     def kills(self) -> int:
         return sum(member.kills for member in self.crew)

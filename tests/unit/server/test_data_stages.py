@@ -197,11 +197,24 @@ def test_verify_exits_with_the_name_of_what_is_damaged(run, capsys):
     assert "r/g001-e000000" in capsys.readouterr().out
 
 
-def test_gc_keeps_the_session_unless_told_otherwise(run):
+def test_verify_says_what_it_put_in_order(run, capsys):
+    with open_store(run) as store, store.database.transaction():
+        store.database.write("UPDATE batches SET crc32 = 1 WHERE robot = 'r' AND seq = 3")
+    with pytest.raises(SystemExit) as damaged:
+        data.verify(run)
+    assert damaged.value.code == 1
+    assert "declared lost: the records of 1 damaged batches" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as well:
+        data.verify(run, json=True)
+    assert well.value.code == 0
+    assert json.loads(capsys.readouterr().out)["put_in_order"]["batches"] == 0
+
+
+def test_gc_keeps_what_the_session_learns_from_unless_told_otherwise(run):
     spared = data.run_gc(run, Retention(budget_mb=0.0), None, session_too=False)
-    assert (spared.batches, spared.files) == (2, 2)  # of s, which is no session of this run
+    assert (spared.batches, spared.files) == (4, 2)  # the files of s, which is no session
     everything = data.run_gc(run, Retention(budget_mb=0.0), None, session_too=True)
-    assert (everything.batches, everything.files) == (2, 2)
+    assert (everything.batches, everything.files) == (0, 2)
     assert [event["files"] for event in RunDir(run).metrics()] == [2, 2]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from made_store import make_run
 
 from offboard.data.catalogue import ARCHIVE, STORE, Catalogue, open_catalogue
 from offboard.data.verification import Verdict, verify_files, verify_run
+from offboard.store_check import Findings
 from protocol.errors import StoreError
 
 
@@ -23,17 +25,13 @@ def run(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def catalogue(run: Path) -> Iterator[Catalogue]:
-    catalogue = open_catalogue(run)
-    yield catalogue
-    catalogue.close()
+    with closing(open_catalogue(run)) as catalogue:
+        yield catalogue
 
 
 def verdict(run: Path) -> Verdict:
-    catalogue = open_catalogue(run)
-    try:
+    with closing(open_catalogue(run)) as catalogue:
         return verify_run(catalogue, run / ARCHIVE)
-    finally:
-        catalogue.close()
 
 
 def flip(path: Path, place: int) -> None:
@@ -86,6 +84,35 @@ def test_damage_outside_archived_episodes_has_record_numbers(run):
     alter(run, "UPDATE batches SET data = zeroblob(40) WHERE robot = 'r' AND seq = 3")
     (damage,) = verdict(run).damage
     assert damage.what == f"r, records {(1 << 40) + 20} to {(1 << 40) + 24}"
+
+
+def test_a_row_that_is_not_even_numbers_is_named_and_declared_lost(run):
+    alter(run, "UPDATE batches SET first_record = 'x', data = 7 WHERE robot = 'r' AND seq = 3")
+    found = verdict(run)
+    assert [damage.fault for damage in found.damage] == ["packed records are damaged"]
+    assert found.put_in_order == Findings(batches=1)
+
+
+def test_what_was_damaged_is_on_record_as_lost_and_then_the_store_is_sound(run):
+    alter(run, "UPDATE batches SET data = zeroblob(40) WHERE robot = 'r' AND seq = 3")
+    assert verdict(run).put_in_order == Findings(batches=1)
+    again = verdict(run)
+    assert again.sound
+    assert again.batches == 5
+    with closing(open_catalogue(run)) as catalogue:
+        assert [gap.reason for gap in catalogue.gaps("r")] == ["damaged in the server's store"]
+
+
+def test_a_stream_that_does_not_know_where_it_stands_finds_out(run):
+    alter(run, "UPDATE streams SET last = 9 WHERE robot = 's'")
+    found = verdict(run)
+    assert (found.sound, found.damage, found.put_in_order) == (False, [], Findings(streams=1))
+
+
+def test_tables_of_another_version_are_refused_by_their_number(run):
+    alter(run, "PRAGMA user_version = 1")
+    with pytest.raises(StoreError, match=r"layout 1, this version reads .*archive can be read"):
+        open_catalogue(run)
 
 
 def test_files_alone_are_checked_by_what_is_in_them(run):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
+import numpy as np
 import pytest
 import safetensors
 import torch
@@ -20,19 +24,29 @@ from made_learning import (
     linear_transitions,
 )
 from made_records import ROBOT_FILE
+from made_store import deliver, held_records
 
+from offboard.data.retention import Retention
 from offboard.finetune import Learner
-from offboard.keys import init_server
+from offboard.keys import init_server, load_server_keys
 from offboard.planner_policy import SearchConfig
 from offboard.publish import open_repository
 from offboard.replay import Batch
 from offboard.run_dir import RunDir
 from offboard.sac import Sac, SacConfig
 from offboard.session import Session, SessionConfig
-from offboard.stages.serve_wiring import Prior, ServeConfig, _open_session
+from offboard.stages import serve
+from offboard.stages.serve_wiring import (
+    LEARNER,
+    Prior,
+    ServeConfig,
+    Server,
+    _open_session,
+    open_server,
+)
 from offboard.stages.source import Source
 from offboard.switch import Course
-from offboard.task_setup import load_task
+from offboard.task_setup import TaskSetup, load_task
 from offboard.world_model import WorldModel
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -51,6 +65,14 @@ def prior(data: Batch = DATA) -> Prior:
     return Prior(Source(*untrained, data, data.obs[:1], {}, config), data)
 
 
+def short_episodes(ticks: int) -> TaskSetup:
+    """The robot's task, in episodes of so many ticks."""
+    setup = load_task(ROBOT_FILE, "swing_up")
+    task = msgspec.structs.replace(setup.spec.task("swing_up"), episode_steps=ticks)
+    spec = msgspec.structs.replace(setup.spec, tasks={"swing_up": task})
+    return replace(setup, spec=spec)
+
+
 def opened(
     kind: str, place: Path, known: Prior | None = None
 ) -> tuple[Session, Learner, Path, RunDir]:
@@ -60,9 +82,9 @@ def opened(
     config = ServeConfig(
         robot=ROBOT_FILE, task="swing_up", unit="one", source=place, generated=place, keys=place,
         policy=kind, search=SearchConfig(horizon=1, pairs=1), sac=SMALL_SAC,
-        session=SessionConfig(zero_shot_episodes=1, episode_steps=3),
+        session=SessionConfig(zero_shot_episodes=1),
     )  # fmt: skip
-    setup, ingest, run = load_task(ROBOT_FILE, "swing_up"), SimpleNamespace(), RunDir(place)
+    setup, ingest, run = short_episodes(3), SimpleNamespace(), RunDir(place)
     session, learner = _open_session(config, setup, known or prior(), repository, ingest, run)
     return session, learner, repository.directory, run
 
@@ -99,3 +121,40 @@ def test_a_warm_start_takes_smaller_steps_than_the_source_did() -> None:
     )  # fmt: skip
     assert config.sac.lr < SacConfig().lr
     assert config.sac.alpha_min > 0.0
+
+
+@contextmanager
+def started(place: Path) -> Iterator[Server]:
+    """A server that keeps as little as it may, of robot ``one``."""
+    config = ServeConfig(
+        robot=ROBOT_FILE, task="swing_up", unit="one", source=place, generated=place,
+        keys=place / "keys", sac=SMALL_SAC, retention=Retention(budget_mb=0.0),
+    )  # fmt: skip
+    keys = load_server_keys(config.keys)
+    server = open_server(config, short_episodes(3), keys, prior(), RunDir(place))
+    with closing(server.store):
+        yield server
+    server.ingest._door._context.term()
+
+
+def test_a_restarted_server_learns_again_what_retention_put_away(tmp_path: Path) -> None:
+    init_server(tmp_path / "keys")
+    with started(tmp_path) as server:
+        rows = [episode_rows(number, 3, first=4 * number) for number in range(5)]
+        deliver(server.store, np.concatenate(rows), "one")
+        serve._archive(server, RunDir(tmp_path))
+        assert held_records(server.store, "one") == []
+    with started(tmp_path) as server:
+        assert [episode.number for episode in server.session.episodes] == [*range(5)]
+        assert server.learner.online.added == 15
+
+
+def test_once_it_is_settled_nothing_need_be_kept(tmp_path: Path) -> None:
+    init_server(tmp_path / "keys")
+    with started(tmp_path) as server:
+        assert server.pruner.keep == {"one"}
+        server.session.begin()
+        server.session.settled = server.session.version
+        RunDir(tmp_path).save(LEARNER, server.session.tensors())
+    with started(tmp_path) as server:
+        assert server.pruner.keep == frozenset()

@@ -24,18 +24,19 @@ from offboard.finetune import FinetuneConfig, Learner
 from offboard.sac import Sac
 from offboard.session import Phase, Session, SessionConfig, phase_after
 from offboard.world_model import ModelState, Step, WorldModel
-from protocol.errors import BundleError
+from protocol.errors import BundleError, ConfigError
 from protocol.step_record import End
 
 pytestmark = pytest.mark.usefixtures("eager")
 
 STEPS = 10
+WHOLE = 5
+"""Transitions of a whole episode, as the session is told."""
 CONFIG = SessionConfig(
     zero_shot_episodes=2,
     episodes=8,
     final_episodes=2,
     publish_every=20,
-    episode_steps=5,
     updates_per_turn=16,
 )
 PRIOR = linear_transitions(300, seed=0)
@@ -59,7 +60,9 @@ class Mirror:
 class Bench:
     """A real session and learner, the model's opinion excepted; published bundles are noted."""
 
-    def __init__(self, config: SessionConfig = CONFIG, learning: bool = False) -> None:
+    def __init__(
+        self, config: SessionConfig = CONFIG, learning: bool = False, whole: int = WHOLE
+    ) -> None:
         sac = Sac(O, A, 0.98, SMALL_SAC)
         model = WorldModel(LAYOUT, JUDGE, SMALL_MODEL)
         budget = FinetuneConfig(
@@ -88,6 +91,7 @@ class Bench:
             Assembler(LAYOUT, JUDGE),
             self.publish,
             config,
+            whole,
         )
         self.first = 0
 
@@ -131,15 +135,15 @@ class Bench:
      (8, "done"), (99, "done")],
 )  # fmt: skip
 def test_phases_follow_the_number_of_episodes(episodes: int, phase: str) -> None:
-    assert phase_after(episodes, 10 * episodes, CONFIG) is Phase(phase)
+    assert phase_after(episodes, 10 * episodes, 10, CONFIG) is Phase(phase)
 
 
 @pytest.mark.parametrize(
     ("steps", "phase"), [(0, "zero-shot"), (15, "adapt"), (20, "adapt"), (21, "final")]
 )
 def test_no_episode_begins_that_could_pass_the_steps_to_learn_from(steps: int, phase: str) -> None:
-    config = replace(CONFIG, episode_steps=10, target_steps=30)
-    assert phase_after(steps // 7, steps, config) is Phase(phase)
+    config = replace(CONFIG, target_steps=30)
+    assert phase_after(steps // 7, steps, 10, config) is Phase(phase)
 
 
 def test_it_begins_with_the_zero_shot_policy_without_exploration() -> None:
@@ -164,12 +168,12 @@ def test_exploration_begins_with_adaptation() -> None:
     assert (action, scale) == (MODEST, 1.0)
     assert evaluation == {
         "online_steps": 20.0,
-        "imagined_return": pytest.approx(CONFIG.episode_steps * MODEST, rel=1e-4),
+        "imagined_return": pytest.approx(WHOLE * MODEST, rel=1e-4),
     }
 
 
 def test_policies_are_imagined_from_where_the_last_eight_episodes_began() -> None:
-    bench = Bench(SessionConfig(zero_shot_episodes=10, episodes=50, episode_steps=5))
+    bench = Bench(SessionConfig(zero_shot_episodes=10, episodes=50))
     bench.session.begin()
     for episode in range(10):
         bench.episode(cos=0.1 * episode)
@@ -254,7 +258,7 @@ def test_a_candidate_that_cannot_be_exported_is_noted_and_the_next_one_is_tried(
 def near_the_end() -> Bench:
     """Versions 1 to 3 are modest, the fourth is bold; two of six episodes are over."""
     bench = Bench(SessionConfig(
-        zero_shot_episodes=1, episodes=6, final_episodes=1, publish_every=10, episode_steps=5
+        zero_shot_episodes=1, episodes=6, final_episodes=1, publish_every=10
     ))  # fmt: skip
     bench.session.begin()
     bench.episode(version=1, cos=0.2)
@@ -295,7 +299,7 @@ def test_only_whole_episodes_speak_about_a_policy(end: End) -> None:
 
 
 def test_what_the_final_policy_does_is_not_learned_from() -> None:
-    bench = Bench(replace(CONFIG, episode_steps=STEPS, target_steps=3 * STEPS), learning=True)
+    bench = Bench(replace(CONFIG, target_steps=3 * STEPS), learning=True, whole=STEPS)
     bench.session.begin()
     for _ in range(3):
         bench.episode()
@@ -311,7 +315,7 @@ def test_what_the_final_policy_does_is_not_learned_from() -> None:
 def test_a_model_that_was_never_judged_on_the_target_has_no_say_in_the_end() -> None:
     """It would prefer the bold policy; the robot measured more with the modest one."""
     bench = Bench(SessionConfig(
-        zero_shot_episodes=1, episodes=4, final_episodes=1, publish_every=10, episode_steps=5
+        zero_shot_episodes=1, episodes=4, final_episodes=1, publish_every=10
     ))  # fmt: skip
     bench.session.begin()
     bench.episode(version=1, cos=0.9)
@@ -447,3 +451,79 @@ def test_a_model_state_is_part_of_the_checkpoint() -> None:
     names = adapting().session.tensors().keys()
     assert {f"model.whole.{field}" for field in ModelState._fields} <= names
     assert {"snapshot.1", "snapshot.2"} <= names
+
+
+def test_once_it_is_over_a_restart_needs_no_record_any_more() -> None:
+    """So retention may have them all."""
+    bench = near_the_end()
+    bold = bench.session.version
+    for version in (bold, bold, 1, 1):
+        bench.episode(version=version, cos=1.0 if version == bold else -0.5)
+        assert bench.session.settled == 0
+        bench.work()
+    assert bench.session.settled == bold
+    again = restarted(bench, episodes=0, version=0)
+    assert again.session.phase is Phase.DONE
+    assert again.what() == [(BOLD, 0.0)]
+    assert not again.session.turn()
+    assert again.session.settled == bold
+
+
+def test_a_pinned_policy_goes_out_again_without_exploring_and_nothing_newer_does() -> None:
+    bench = Bench()
+    bench.session.begin()
+    for _ in range(3):
+        bench.episode()
+        bench.work()
+    before = len(bench.published)
+    bench.becomes(BOLD)
+    bench.session.pin(1)
+    (action, scale, _) = bench.published[-1]
+    assert (len(bench.published), action, scale) == (before + 1, MODEST, 0.0)
+    for _ in range(9):
+        bench.episode(version=before + 1)
+        bench.work()
+    assert bench.session.phase is Phase.DONE
+    assert len(bench.published) == before + 1
+
+
+def test_unpinned_robots_get_what_was_learned_meanwhile() -> None:
+    bench = Bench()
+    bench.session.begin()
+    for _ in range(3):
+        bench.episode()
+        bench.work()
+    bench.session.pin(1)
+    bench.becomes(BOLD)
+    bench.session.pin(0)
+    (action, scale, _) = bench.published[-1]
+    assert (action, scale, bench.session.pinned) == (BOLD, 1.0, 0)
+
+
+def test_a_restarted_session_that_is_pinned_publishes_nothing_else() -> None:
+    first = Bench()
+    first.session.begin()
+    second = Bench()
+    second.session.restore(first.session.tensors())
+    second.becomes(BOLD)
+    second.session.pin(1)
+    assert second.published == []
+    second.session.begin()
+    assert [(action, scale) for action, scale, _ in second.published] == [(MODEST, 0.0)]
+
+
+def test_only_what_was_published_can_be_pinned() -> None:
+    bench = Bench()
+    bench.session.begin()
+    bench.session.pin(1)
+    with pytest.raises(ConfigError, match="policy 9 cannot be pinned"):
+        bench.session.pin(9)
+    assert bench.session.pinned == 1
+
+
+def test_pinning_twice_publishes_once() -> None:
+    bench = Bench()
+    bench.session.begin()
+    bench.session.pin(1)
+    bench.session.pin(1)
+    assert len(bench.published) == 2
