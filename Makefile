@@ -7,17 +7,18 @@ OUT ?= runs/demo
 ROBOT ?= hw_configs/furuta.toml
 SEED ?= 2
 REAL_TIME := tests/chaos tests/e2e
+CLUSTER := tests/scale
 ROBOT_PYTHON ?= python3.10
 ROBOT_VENV ?= .venv-robot
 ROBOT_READY := $(ROBOT_VENV)/.ready
-SERVER_ONLY := $(addprefix --ignore=,tests/unit/server tests/property/server tests/e2e/test_stages.py tests/e2e/test_closed_loop.py tests/e2e/test_hil.py tests/e2e/test_hil_remote.py)
+SERVER_ONLY := $(addprefix --ignore=,$(CLUSTER) tests/unit/server tests/property/server tests/e2e/test_stages.py tests/e2e/test_closed_loop.py tests/e2e/test_page_browser.py tests/e2e/test_hil.py tests/e2e/test_hil_remote.py)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench-transfer bench-flagship bench-runtime bench-data chaos hil bench-harness test test-robot test-exports flash provision check lint type imports coverage-safety mutation fuzz conformance clean
+.PHONY: help install demo bench-transfer bench-flagship bench-runtime bench-data chaos hil bench-harness test test-scale test-page test-robot test-exports flash provision deploy test-fleet check lint type imports coverage-safety mutation fuzz docs test-tutorial conformance clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 install: $(READY)  ## create the virtual environment and install everything
 
@@ -27,6 +28,7 @@ $(READY): requirements/*.txt pyproject.toml
 		|| { rm -rf $(VENV); echo "install python3-venv first: apt install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c requirements/constraints.txt -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements/view.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -56,8 +58,9 @@ bench-data: $(READY)  ## how fast records become durable on the server, beside p
 		$(if $(SCALE),--scale $(SCALE))
 
 chaos: OUT := runs/chaos
-chaos: $(READY)  ## kill, cut, fill and damage everything between ring and server, then count; KILLS= (200), STORM= another course
-	PYTHONPATH=tests/support $(BIN)/python -m storm --out $(OUT) $(if $(KILLS),--kills $(KILLS)) $(if $(STORM),--seed $(STORM))
+chaos: $(READY)  ## kill, cut, fill and damage everything between ring and server, then count; KILLS= (200), COURSE=harsh, STORM= another seed
+	PYTHONPATH=tests/support $(BIN)/python -m storm --out $(OUT) $(if $(KILLS),--kills $(KILLS)) $(if $(STORM),--seed $(STORM)) \
+		$(if $(COURSE),--course $(COURSE))
 
 hil: OUT := runs/hil
 hil: $(READY)  ## the real runtime against the simulated robot, with faults; ONLY="name …", QUICK=1 for a few, JOBS=
@@ -69,8 +72,17 @@ bench-harness: $(READY)  ## how fast the harness is: lock-step with the onboard 
 	PYTHONPATH=tests/benchmarks:tests/support $(BIN)/python -m harness --out $(OUT)
 
 test: $(READY)  ## the whole test suite; what runs in real time has the machine to itself
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests $(addprefix --ignore=,$(REAL_TIME))
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests $(addprefix --ignore=,$(REAL_TIME) $(CLUSTER))
 	$(BIN)/python -m pytest $(REAL_TIME)
+
+test-scale: $(READY)  ## generation, ensembles and grids on a Ray cluster of two nodes, workers killed; installs Ray
+	$(BIN)/python -m pip install --quiet -c requirements/constraints.txt -r requirements/scale.txt
+	$(BIN)/python -m pytest $(CLUSTER)
+
+test-page: OUT := runs/page
+test-page: $(READY)  ## the live page in Debian's chromium, clicked through beside a robot that learns; pictures in OUT; 5 minutes
+	@test -x /usr/bin/chromium || { echo "install chromium first: apt install chromium"; exit 1; }
+	PYTHONPATH=tests/support $(BIN)/python tests/page/walk.py --out $(OUT)
 
 check: lint type imports test  ## lint, types, import rules, tests
 
@@ -116,6 +128,15 @@ provision: $(READY)  ## the same on a Jetson that runs already, over ssh: UNIT=
 	$(UNIT_GIVEN)
 	$(BIN)/wombet-offboard fleet provision $(UNIT_OPTIONS) --keys $(KEYS) --out $(OUT)
 
+deploy: OUT := runs/fleet
+deploy: $(READY)  ## a release of this source tree to every unit of FLEET=: canaries, their verdict, the rest; REPOSITORY=, HEALTH=60
+	$(BIN)/wombet-offboard fleet deploy --fleet $(FLEET) --keys $(KEYS) --out $(OUT) \
+		$(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(HEALTH),--health-s $(HEALTH))
+
+test-fleet: OUT := runs/test-fleet
+test-fleet: $(READY)  ## three field units as containers with real systemd: deploys, broken releases, power cuts; root; ONLY="name …"
+	PYTHONPATH=.:tests $(BIN)/python -m fleet --out $(OUT) $(if $(ONLY),--only $(ONLY))
+
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -130,10 +151,11 @@ SAFETY := protocol/modes.py,protocol/envelope.py,protocol/actuation.py,protocol/
 	onboard/hotswap.py,onboard/staging.py,onboard/graph_check.py,onboard/weights_check.py,onboard/desk.py,$\
 	onboard/command.py,onboard/control_socket.py,onboard/estop.py,onboard/estop_latch.py,$\
 	onboard/estop_gpio.py,onboard/estop_input.py,onboard/guard.py,onboard/heartbeat.py,$\
-	onboard/lifecycle.py,onboard/orders.py,onboard/patience.py,onboard/senses.py,onboard/helm.py
+	onboard/lifecycle.py,onboard/orders.py,onboard/patience.py,onboard/senses.py,onboard/helm.py,$\
+	onboard/tick.py,onboard/row_packer.py,onboard/step_judge.py
 SAFETY_TESTS := $(addprefix tests/unit/test_,$(addsuffix .py,modes envelope actuation safety arm5 bundle_manifest graph_check \
 	weights_check hotswap hotswap_corners staging policy_commands command desk control_socket estop estop_sources guard \
-	control control_estop tick_record))
+	control control_estop tick_record tick_steps row_packer step_judge))
 
 coverage-safety: $(READY)  ## fail unless the unit tests take every branch of the safety code
 	mkdir -p runs
@@ -150,6 +172,14 @@ fuzz: $(READY)  ## every decoder of foreign bytes against damaged ones; N= execu
 	$(BIN)/python -m pip install --quiet -r requirements/fuzz.txt || echo "without atheris: drawn blindly"
 	PYTHONPATH=tests/fuzz:tests/support $(BIN)/python tests/fuzz/fuzz_run.py --out $(OUT) $(if $(N),--executions $(N)) \
 		$(if $(PIECE),--piece $(PIECE)) $(if $(ONLY),--only $(ONLY))
+
+test-tutorial: OUT := runs/tutorial
+test-tutorial: $(READY)  ## every command of docs/tutorial.md as it stands; some minutes, two cores
+	PYTHONPATH=tests/support $(BIN)/python -m tutorial --out $(OUT)
+
+docs: $(READY)  ## the documentation as a site in runs/site, with an API reference; a warning is an error
+	$(BIN)/python -m pip install --quiet -c requirements/constraints.txt -r requirements/docs.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 conformance: OUT := runs/conformance
 conformance: $(READY)  ## the public TUF conformance suite against the robot's update client; SUITE= a checkout of tuf-conformance

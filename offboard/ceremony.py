@@ -6,7 +6,7 @@ robots follow without a visit. A step that was cut short is taken again from its
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -80,7 +80,11 @@ def renew_targets(directory: Path, media: Sequence[Path], now: datetime) -> None
 
 
 def list_files(
-    directory: Path, media: Sequence[Path], files: Mapping[str, bytes], now: datetime
+    directory: Path,
+    media: Sequence[Path],
+    files: Mapping[str, bytes],
+    now: datetime,
+    dropped: Collection[str] = (),
 ) -> dict[str, bytes]:
     """Have the release manager list files of other kinds than policies, such as releases.
 
@@ -89,6 +93,7 @@ def list_files(
         media: directories with offline keys, the ``targets`` key's among them.
         files: content by target path; a path that is listed already gets the new content.
         now: in UTC.
+        dropped: target paths to be listed no longer.
 
     Returns:
         The same content by the path below ``targets/`` at which a repository serves it.
@@ -100,6 +105,8 @@ def list_files(
     trust = load_trust(directory)
     listed = {path: TargetFile.from_data(path, data, ["sha256"]) for path, data in files.items()}
     targets = next_targets(decode_targets(trust.targets), now)
+    for path in dropped:
+        targets.targets.pop(path, None)
     for path, target in listed.items():
         if is_delegated(targets, path):
             raise ConfigError(f"{path} is for the {WEIGHTS_ROLE} key to list; use another folder")

@@ -1,7 +1,9 @@
 """The signed repository robots update from: policy bundles, listed by the ``weights`` role.
 
 Consistent snapshots. A publication appears at once when the new ``timestamp.json`` is renamed into
-place; before that robots see the old one, whole. The offline roles are passed on as they are.
+place; before that robots see the old one, whole. The offline roles are passed on as they are. A
+server and somebody who deploys may publish side by side: each takes its turn and first reads what
+the other wrote.
 Source: FLEET.md § 1; built on ``tuf.api.metadata``, the stable interface.
 """
 
@@ -21,6 +23,7 @@ from tuf.api.metadata import (
 )
 
 from offboard.durable_file import sync_directory, write_durably
+from offboard.file_lock import waiting_lock
 from offboard.roles import (
     LIFETIMES,
     Clock,
@@ -38,6 +41,7 @@ from protocol.errors import BundleError, ConfigError, StoreError
 
 KEPT_WEIGHTS = 5
 KEPT_METADATA = 10
+_LOCK_FILE = ".lock"
 
 
 def open_repository(directory: Path, trust: Trust, clock: Clock = utc_now) -> Repository:
@@ -71,7 +75,7 @@ def open_repository(directory: Path, trust: Trust, clock: Clock = utc_now) -> Re
 
 
 class Repository:
-    """Publishes bundles. One process at a time, one thread.
+    """Publishes bundles; one thread.
 
     Attributes:
         latest_version: newest published bundle, 0 if none.
@@ -97,8 +101,13 @@ class Repository:
         What keys signed that are no longer in force is signed again.
 
         Raises:
+            ConfigError: a newer list of targets names other keys than those at hand.
             StoreError: what is there is damaged.
         """
+        with waiting_lock(self.directory / _LOCK_FILE):
+            self._load()
+
+    def _load(self) -> None:
         targets = self._metadata / f"{self._targets.version}.targets.json"
         if not targets.exists():
             write_durably(targets, self._trust.targets)
@@ -109,6 +118,7 @@ class Repository:
             self._timestamp = self._read(Timestamp, "timestamp.json")
             version = self._timestamp.snapshot_meta.version
             self._snapshot = self._read(Snapshot, f"{version}.snapshot.json")
+            self._take_up(self._snapshot.meta["targets.json"].version)
             version = self._snapshot.meta[f"{WEIGHTS_ROLE}.json"].version
             self._weights = self._read(Targets, f"{version}.{WEIGHTS_ROLE}.json")
         except (OSError, RepositoryError, KeyError) as error:
@@ -128,16 +138,22 @@ class Repository:
             BundleError: the manifest does not name these bytes, or is not newer than the last.
             StoreError: the repository cannot be written; robots still see the previous bundle.
         """
-        if manifest.version <= self.latest_version:
-            raise BundleError(
-                f"bundle {manifest.version} is not newer than {self.latest_version}, published"
-            )
         for name, data, digest in (
             ("graph", graph, manifest.graph_sha256),
             ("weights", weights, manifest.weights_sha256),
         ):
             if hashlib.sha256(data).hexdigest() != digest:
                 raise BundleError(f"bundle {manifest.version}: the manifest names another {name}")
+        with waiting_lock(self.directory / _LOCK_FILE):
+            self._load()
+            if manifest.version <= self.latest_version:
+                raise BundleError(
+                    f"bundle {manifest.version} is not newer than {self.latest_version}, published"
+                )
+            self._publish(manifest, graph, weights)
+        return manifest.version
+
+    def _publish(self, manifest: Manifest, graph: bytes, weights: bytes) -> None:
         try:
             self._add(MANIFEST_PATH, encode_manifest(manifest), manifest.version)
             self._add(manifest.graph_path, graph, manifest.version)
@@ -146,11 +162,10 @@ class Repository:
             self._advance()
             self._commit()
         except StoreError:
-            self.load()
+            self._load()
             raise
         self.latest_version = manifest.version
         self._prune()
-        return manifest.version
 
     def renew(self) -> bool:
         """Sign again if half of the timestamp's life is over; call it now and then.
@@ -163,9 +178,18 @@ class Repository:
         """
         if self._timestamp.expires - self._clock() > LIFETIMES["timestamp"] / 2:
             return False
-        self._advance()
-        self._commit()
+        with waiting_lock(self.directory / _LOCK_FILE):
+            self._load()
+            self._advance()
+            self._commit()
         return True
+
+    def _take_up(self, version: int) -> None:
+        """Follow a newer list of targets, which somebody who deploys has published."""
+        if version > self._targets.version:
+            data = (self._metadata / f"{version}.targets.json").read_bytes()
+            self._targets = read_targets(self._root, data)
+            self._check_keys()
 
     def _check_keys(self) -> None:
         """The signers must be those that root and targets name."""

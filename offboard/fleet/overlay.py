@@ -54,27 +54,38 @@ class Overlay:
 
     def directories(self) -> list[Folder]:
         """Every directory above an entry, parents first."""
-        found = set(self.folders)
-        for path in [entry.path for entry in self.entries] + list(self.folders):
-            found |= {str(parent) for parent in PurePosixPath(path).parents} - {"."}
-        return [Folder(path, self.folders.get(path, _DIRECTORY_MODE)) for path in sorted(found)]
+        modes = dict.fromkeys(folders_above(self.entries, self.folders), _DIRECTORY_MODE)
+        return [Folder(path, mode) for path, mode in sorted((modes | self.folders).items())]
 
     def tar(self) -> bytes:
-        """The archive. It depends on nothing but the entries: no clock, no user, no umask."""
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-            for folder in self.directories():
-                head = _head(folder.path, folder.mode)
-                head.type = tarfile.DIRTYPE
-                archive.addfile(head)
-            for entry in self.entries:
-                head = _head(entry.path, entry.mode)
-                if entry.link is None:
-                    head.size = len(entry.data)
-                else:
-                    head.type, head.linkname = tarfile.SYMTYPE, entry.link
-                archive.addfile(head, io.BytesIO(entry.data))
-        return buffer.getvalue()
+        """The archive of everything."""
+        return tar_of(self.entries, self.directories())
+
+
+def folders_above(entries: Iterable[Entry], folders: Iterable[str] = ()) -> list[str]:
+    """Every directory above files and folders, parents first."""
+    paths = [*(entry.path for entry in entries), *folders]
+    return sorted({str(parent) for path in paths for parent in PurePosixPath(path).parents} - {"."})
+
+
+def tar_of(entries: Sequence[Entry], folders: Sequence[Folder] | None = None) -> bytes:
+    """The archive. It depends on nothing but the entries: no clock, no user, no umask."""
+    if folders is None:
+        folders = [Folder(path, _DIRECTORY_MODE) for path in folders_above(entries)]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for folder in folders:
+            head = _head(folder.path, folder.mode)
+            head.type = tarfile.DIRTYPE
+            archive.addfile(head)
+        for entry in entries:
+            head = _head(entry.path, entry.mode)
+            if entry.link is None:
+                head.size = len(entry.data)
+            else:
+                head.type, head.linkname = tarfile.SYMTYPE, entry.link
+            archive.addfile(head, io.BytesIO(entry.data))
+    return buffer.getvalue()
 
 
 def manifest_of(entries: Sequence[Entry]) -> bytes:

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from offboard.fleet.overlay import MANIFEST, Entry, Overlay, check_paths, paths_in
-from offboard.fleet.release_tree import CURRENT, PLACE
+from offboard.fleet.release_tree import PLACE
 from protocol.errors import ConfigError, StoreError
 
+BOOKS = "var/opt/wombet"
+"""Where a unit writes down which release is in force."""
 Own = Callable[[Path], None]
 _USERS_S = 30
 
@@ -118,4 +120,6 @@ def _remove_last(rootfs: Path, kept: set[str]) -> None:
     releases = _inside(rootfs, f"{PLACE}/releases")
     if releases.is_dir() and not releases.is_symlink():
         shutil.rmtree(releases)
-    _inside(rootfs, CURRENT).unlink(missing_ok=True)
+    for link in ("current", "previous", "golden"):
+        _inside(rootfs, f"{PLACE}/{link}").unlink(missing_ok=True)
+    shutil.rmtree(_inside(rootfs, BOOKS), ignore_errors=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from offboard.fleet.modules import Target
 from offboard.fleet.overlay import MANIFEST, Overlay, paths_in
 from offboard.fleet.release_tree import CURRENT, ONBOARD
-from offboard.fleet.unit_overlay import IDENTITY, PRIVATE, SERVICES
+from offboard.fleet.unit_overlay import IDENTITY, PRIVATE, RELEASE_UNITS, SERVICES
 
 ELF_MACHINES = {"aarch64": 183, "x86_64": 62}
 """``e_machine``. Source: ELF gABI, EM_AARCH64 and EM_X86_64."""
@@ -57,6 +57,8 @@ def permission_problems(overlay: Overlay, rootfs: Path) -> Iterator[str]:
 
 def interpreter_problems(rootfs: Path, target: Target) -> Iterator[str]:
     """The system has to bring the interpreter that the wheels are for."""
+    if not (rootfs / "usr/bin/python3").exists():
+        yield f"{rootfs} has no usr/bin/python3, which takes bad releases back; install python3"
     if not (rootfs / f"usr/bin/python{target.version}").exists():
         yield (
             f"{rootfs} has no usr/bin/python{target.version}, which {target.name} needs: wrong "
@@ -97,9 +99,16 @@ def start_problems(rootfs: Path, target: Target) -> Iterator[str]:
 def unit_problems(rootfs: Path) -> Iterator[str]:
     """What ``systemd-analyze verify`` says, if this machine has it and the root has systemd."""
     if shutil.which("systemd-analyze") and (rootfs / "usr/lib/systemd/system").is_dir():
-        done = _run(["systemd-analyze", "verify", f"--root={rootfs}", *SERVICES])
+        done = _run(["systemd-analyze", "verify", f"--root={rootfs}", *_units(rootfs)])
         if done.returncode != 0 or "wombet" in done.stderr:
             yield f"systemd-analyze verify: {_tail(done)}"
+
+
+def _units(rootfs: Path) -> list[str]:
+    """Those that could run; the judge is the program of a previous release, and there is none."""
+    release = (rootfs / CURRENT).readlink().name
+    units = [unit.replace("@.", f"@{release}.") for unit in (*SERVICES, *RELEASE_UNITS)]
+    return [unit for unit in units if "judge" not in unit]
 
 
 def _imported(path: Path) -> Iterator[str]:

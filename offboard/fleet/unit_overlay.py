@@ -12,11 +12,38 @@ import msgspec
 
 from offboard.fleet.fleet_file import BUS_LINK, Unit
 from offboard.fleet.overlay import SECRET_MODE, Entry, Folder, Overlay
-from offboard.fleet.release_tree import Release
+from offboard.fleet.release_tree import PLACE, Release
 from offboard.fleet.unit_identity import UnitIdentity
 from protocol.robot_spec import parse_robot_spec
 
 SERVICES = ("wombet-control.service", "wombet-agent.service")
+RELEASE_UNITS = (
+    "wombet-release-boot.service",
+    "wombet-release-rollback.service",
+    "wombet-release-judge.service",
+    "wombet-release-install.path",
+    "wombet-release-install.service",
+    "wombet-bus-check@.service",
+)
+"""What takes releases, and takes them back."""
+_PLACED = (*SERVICES, "wombet-release-judge.service", "wombet-release-install.service")
+"""On which core they run depends on control's."""
+_STARTED = (*SERVICES, "wombet-release-boot.service", "wombet-release-install.path")
+BOOT = f"{PLACE}/boot"
+"""Outside of every release: what runs when none can be relied on."""
+BOOT_MODULES = (
+    "onboard/__init__.py",
+    "onboard/durable.py",
+    "onboard/releases/__init__.py",
+    "onboard/releases/course.py",
+    "onboard/releases/guardian.py",
+    "onboard/releases/journal.py",
+    "onboard/releases/links.py",
+    "onboard/releases/unit_paths.py",
+    "protocol/__init__.py",
+    "protocol/errors.py",
+)
+GOLDEN = f"{PLACE}/golden"
 IDENTITY = "etc/wombet/identity"
 PRIVATE = (IDENTITY, f"{IDENTITY}/keys", f"{IDENTITY}/tuf")
 """Directories that only root enters."""
@@ -56,6 +83,7 @@ def make_overlay(
     """
     entries = [
         *release.installed(),
+        *_boot(release),
         *_configuration(name, unit, robot_file, server),
         *_identity(identity),
         *_services(release, parse_robot_spec(robot_file, unit.robot).timing.cpu),
@@ -86,13 +114,22 @@ def _identity(identity: UnitIdentity) -> Iterator[Entry]:
     yield Entry(f"{IDENTITY}/tuf/root.json", identity.root)
 
 
+def _boot(release: Release) -> Iterator[Entry]:
+    """The guardian of releases, and the release it falls back to in the end."""
+    yield Entry(GOLDEN, mode=_ANY_MODE, link=f"releases/{release.id}")
+    yield Entry(f"{BOOT}/__main__.py", system_file("boot_main.py"))
+    for module in BOOT_MODULES:
+        yield Entry(f"{BOOT}/{module}", release.file(f"lib/{module}"))
+
+
 def _services(release: Release, cpu: int) -> Iterator[Entry]:
     """The runtime's own units, started at boot, on the cores that the robot file says."""
-    for service in SERVICES:
-        yield Entry(f"{_SYSTEM}/{service}", release.file(f"lib/onboard/systemd/{service}"))
-        yield _wanted_by("multi-user.target", service)
+    for unit in (*SERVICES, *RELEASE_UNITS):
+        yield Entry(f"{_SYSTEM}/{unit}", release.file(f"lib/onboard/systemd/{unit}"))
+    for unit in _STARTED:
+        yield _wanted_by("multi-user.target", unit)
     if cpu != 0:
-        for service, cores in zip(SERVICES, (f"{cpu} 0", "0"), strict=True):
+        for service, cores in zip(_PLACED, (f"{cpu} 0", "0", "0", "0"), strict=True):
             text = f"# timing.cpu of the robot file is {cpu}.\n[Service]\nCPUAffinity=\n"
             yield Entry(
                 f"{_SYSTEM}/{service}.d/cores.conf", f"{text}CPUAffinity={cores}\n".encode()

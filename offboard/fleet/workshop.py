@@ -3,6 +3,7 @@
 ::
 
     OUT/wheels/TARGET/*.whl       as the lock of that target pins them, fetched when missing
+    OUT/releases/TARGET/          what was made for units of that target, to go back to
     OUT/units/UNIT/identity/      0700; enrolled once
     OUT/units/UNIT/overlay.tar    0600; it holds the unit's secret
 """
@@ -21,6 +22,7 @@ from offboard.durable_file import write_durably
 from offboard.fleet.fleet_file import Fleet, load_fleet, unit_robot_file
 from offboard.fleet.modules import Target
 from offboard.fleet.overlay import Overlay
+from offboard.fleet.release_store import ReleaseStore
 from offboard.fleet.release_tree import Release, make_release
 from offboard.fleet.unit_identity import unit_identity
 from offboard.fleet.unit_overlay import make_overlay
@@ -55,6 +57,18 @@ def build_wheel(source: Path = SOURCE) -> Wheel:
             raise ConfigError(f"our own wheel could not be built: {error}") from error
         (wheel,) = Path(folder).glob("*.whl")
         return wheel.name, wheel.read_bytes()
+
+
+def given_wheel(path: Path) -> Callable[[], Wheel]:
+    """Our own wheel as somebody else has built it; raises ConfigError if it cannot be read."""
+
+    def read() -> Wheel:
+        try:
+            return path.name, path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"wheel {path} cannot be read: {error.strerror}") from error
+
+    return read
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,8 @@ class Workshop:
         """
         fleet = self.fleet()
         unit = fleet.unit(name)
+        release = self.release(unit.target)
+        ReleaseStore(self.out / "releases").keep(release, unit.target)
         made = make_overlay(
             name,
             unit,
@@ -102,7 +118,7 @@ class Workshop:
             fleet.server,
             fleet.operators,
             unit_identity(self.keys, name, self._place(name) / "identity"),
-            self.release(unit.target),
+            release,
             data_partition,
         )
         write_durably(self.overlay_path(name), made.tar())

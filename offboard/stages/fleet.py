@@ -1,4 +1,4 @@
-"""``wombet-offboard fleet``: units flashed and provisioned from the fleet file."""
+"""``wombet-offboard fleet``: units flashed, provisioned and deployed to from the fleet file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from offboard.fleet.fleet_file import Fleet, Unit, load_fleet
 from offboard.fleet.plan import make_plan, plan_text
 from offboard.fleet.provision import provision
 from offboard.fleet.workshop import Workshop, fingerprint
+from offboard.stages import deploy
+from offboard.stages.deploy import FLEET_FILE, KEYS, OUT
 from protocol.errors import ConfigError
 
-FLEET_FILE = Path("hw_configs/fleet.toml")
-KEYS = Path("runs/keys")
-OUT = Path("runs/fleet")
 _Unit = tyro.conf.Positional[str]
 _console = Console(stderr=True)
 
@@ -117,6 +116,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "flash": flash_unit,
     "apply": apply_unit,
     "provision": provision_unit,
+    **deploy.COMMANDS,
 }
 
 

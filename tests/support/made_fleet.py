@@ -16,11 +16,13 @@ from offboard.fleet.modules import TARGETS, Target
 from offboard.fleet.release_tree import Release, make_release
 from offboard.fleet.rootfs_check import ELF_MACHINES
 from offboard.fleet.unit_identity import UnitIdentity
+from offboard.fleet.unit_overlay import BOOT_MODULES
 from offboard.fleet.workshop import Workshop
 from offboard.keys import init_server
 
 FLEET_FILE = Path("hw_configs/fleet.toml")
-UNITS = Path(onboard.__file__).parent / "systemd"
+PACKAGE = Path(onboard.__file__).parent
+UNITS = PACKAGE / "systemd"
 SERIAL = "1424523000007"
 HERE = TARGETS["debian12"]
 MAIN = """\
@@ -87,10 +89,10 @@ def wheel(name: str, files: Mapping[str, bytes]) -> tuple[str, bytes]:
 
 def our_wheel(main: str = MAIN) -> tuple[str, bytes]:
     units = {f"onboard/systemd/{path.name}": path.read_bytes() for path in UNITS.iterdir()}
+    boot = {path: (PACKAGE.parent / path).read_bytes() for path in BOOT_MODULES}
     files = {
-        "onboard/__init__.py": b"",
+        **boot,
         "onboard/main.py": main.encode(),
-        "protocol/__init__.py": b"",
         "offboard/secret_sauce.py": b"",
         "wombet-0.1.0.dist-info/METADATA": b"Name: wombet\n",
         **units,
@@ -145,6 +147,7 @@ def made_rootfs(place: Path, python: str = "3.11") -> Path:
     (place / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (place / "etc" / "group").write_text("root:x:0:\ndialout:x:20:\ninput:x:104:\n")
     (place / "usr" / "bin" / f"python{python}").touch()
+    executable(place / "usr" / "bin" / "python3", "")
     return place
 
 

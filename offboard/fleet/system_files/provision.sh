@@ -26,6 +26,8 @@ tar -C "$staging" -xpf - || fail "the overlay did not arrive; is the disk full?"
 
 (cd "$staging" && tar -cf - etc opt) |
     tar -C "$root/" -xpf - --no-overwrite-dir --keep-directory-symlink
+# What is in force is what was just laid down; older releases go when the next one is installed.
+rm -f "$root/opt/wombet/previous" "$root/var/opt/wombet/journal.json"
 systemd-sysusers wombet.conf
 cmp -s "$root/etc/wombet/identity/keys/robot.secret" "$root/var/lib/wombet/keys/robot.secret" ||
     rm -rf "$root/var/lib/wombet/keys"
@@ -33,5 +35,5 @@ systemd-tmpfiles --create wombet.conf
 sync
 udevadm control --reload && udevadm trigger --subsystem-match=tty --subsystem-match=usb-serial || true
 systemctl daemon-reload
-systemctl enable --now wombet-control wombet-agent
+systemctl enable --now wombet-release-boot wombet-release-install.path wombet-control wombet-agent
 echo "provisioned"

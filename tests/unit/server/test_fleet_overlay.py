@@ -23,7 +23,7 @@ from offboard.fleet.layout import DATA_LABEL
 from offboard.fleet.modules import TARGETS
 from offboard.fleet.overlay import MANIFEST, Entry, Overlay
 from offboard.fleet.release_tree import make_release
-from offboard.fleet.unit_overlay import make_overlay
+from offboard.fleet.unit_overlay import BOOT, BOOT_MODULES, RELEASE_UNITS, make_overlay
 from protocol.errors import ConfigError
 
 ROBOT = FLEET_FILE.with_name("furuta.toml").read_text()
@@ -97,6 +97,17 @@ def test_units_are_enabled_and_come_from_the_release_itself() -> None:
         assert found[f"etc/systemd/system/{name}"].data == shipped
 
 
+def test_what_takes_releases_is_there_and_started() -> None:
+    found = files(overlay())
+    release = made_release(TARGETS["jetpack6"])
+    assert {f"etc/systemd/system/{unit}" for unit in RELEASE_UNITS} <= found.keys()
+    for unit in ("wombet-release-boot.service", "wombet-release-install.path"):
+        assert found[f"etc/systemd/system/multi-user.target.wants/{unit}"].link == f"../{unit}"
+    assert found["opt/wombet/golden"].link == found["opt/wombet/current"].link
+    for module in BOOT_MODULES:
+        assert found[f"{BOOT}/{module}"].data == release.file(f"lib/{module}")
+
+
 def test_the_environment_says_where_bus_and_server_are() -> None:
     text = files(overlay())["etc/wombet/robot.env"].data.decode()
     assert text == "WOMBET_PORT=/dev/wombet-bus\nWOMBET_SERVER=tcp://10.0.0.2:5571\n"
@@ -130,6 +141,8 @@ def test_another_core_for_control_moves_both_units() -> None:
     agent = found["etc/systemd/system/wombet-agent.service.d/cores.conf"].data.decode()
     assert "CPUAffinity=\nCPUAffinity=3 0\n" in control
     assert agent.endswith("CPUAffinity=0\n")
+    for name in ("judge", "install"):
+        assert found[f"etc/systemd/system/wombet-release-{name}.service.d/cores.conf"].data
     assert not any(path.endswith("cores.conf") for path in files(overlay()))
 
 

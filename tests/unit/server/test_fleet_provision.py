@@ -88,7 +88,10 @@ def test_a_running_unit_gets_everything_and_is_started(bench: Bench) -> None:
     assert (bench.root / "etc/wombet/identity/keys/robot.secret").stat().st_mode & 0o777 == 0o600
     assert (bench.root / "etc/wombet/identity").stat().st_mode & 0o777 == 0o700
     assert (bench.root / "etc").stat().st_mode & 0o777 == 0o755, "what was there keeps its mode"
-    assert bench.ran()[-1] == "systemctl enable --now wombet-control wombet-agent"
+    assert bench.ran()[-1] == (
+        "systemctl enable --now wombet-release-boot wombet-release-install.path "
+        "wombet-control wombet-agent"
+    )
     assert not (bench.root / "opt/wombet/.overlay").exists()
     assert (bench.place / "addresses").read_text() == "field@10.0.0.18\n"
 

@@ -1,0 +1,160 @@
+"""Reaching units over ssh by Ansible: one run of a playbook for a batch, all units side by side.
+
+Ansible carries and calls; what is installed, judged and taken back is the unit's own decision.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from offboard.durable_file import write_durably
+from offboard.fleet.answer import AWAY, Answer, Visit, judged
+from offboard.fleet.fleet_file import Unit
+from protocol.errors import ConfigError
+
+PLAYBOOK = "install.yml"
+SSH_OPTIONS = "-o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ControlMaster=no"
+_CARRY_S = 1200
+_PAUSE_S = 5
+"""Before a busy unit is asked again, by the playbook."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On which terms units install.
+
+    Attributes:
+        health_s: how long a release has to run without trouble.
+        wait_s: how long a unit waits until its motors have no torque.
+        clock: what units think of their clocks, as ``wombet-onboard release`` takes it.
+    """
+
+    health_s: float = 60.0
+    wait_s: float = 120.0
+    clock: str = "synchronised"
+
+    def options(self) -> list[str]:
+        """For the unit's command line."""
+        numbers = ["--wait-s", f"{self.wait_s:g}", "--health-s", f"{self.health_s:g}"]
+        return [*numbers, "--clock", self.clock]
+
+    def patience(self) -> int:
+        """How often a busy unit is asked again: until what keeps it busy has had its time."""
+        return math.ceil((self.wait_s + self.health_s + _CARRY_S / 4) / _PAUSE_S)
+
+
+class Reach(Protocol):
+    """Something that can make units install."""
+
+    def install(
+        self, units: Mapping[str, Unit], releases: Mapping[str, str], slice_: Path, terms: Terms
+    ) -> dict[str, Answer]:
+        """Have each of ``units`` take its release out of ``slice_``; an answer for each."""
+        ...
+
+
+class AnsibleReach:
+    """Reaches units by ssh.
+
+    Args:
+        place: folder for inventory, answers and Ansible's own output; private.
+        program: ``ansible-playbook``, and what goes before it.
+        connection: Ansible's connection plugin.
+    """
+
+    def __init__(self, place: Path, program: Sequence[str] = (), connection: str = "ssh") -> None:
+        self._place = place
+        self._program = program or [str(Path(sys.executable).with_name("ansible-playbook"))]
+        self._connection = connection
+
+    def install(
+        self, units: Mapping[str, Unit], releases: Mapping[str, str], slice_: Path, terms: Terms
+    ) -> dict[str, Answer]:
+        """As :class:`Reach` says; who could not be reached is ``away``.
+
+        Raises:
+            ConfigError: Ansible is not installed.
+            StoreError: the place cannot be written.
+        """
+        answers = self._place / "answers"
+        answers.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in units:
+            (answers / f"{name}.json").unlink(missing_ok=True)
+        inventory = self._place / "inventory.json"
+        hosts = self.hosts(units, releases)
+        write_durably(inventory, msgspec.json.encode({"all": {"hosts": hosts}}))
+        given = {
+            "slice": str(slice_.resolve()),
+            "answers": str(answers.resolve()),
+            "options": terms.options(),
+            "patience": terms.patience(),
+        }
+        self._play(inventory, given, terms)
+        return {name: self._answer(answers / f"{name}.json", releases[name]) for name in units}
+
+    def hosts(self, units: Mapping[str, Unit], releases: Mapping[str, str]) -> dict[str, Any]:
+        """Ansible's inventory of ``units``."""
+        hosts = {}
+        for name, unit in units.items():
+            user, at, host = unit.address.rpartition("@")
+            hosts[name] = {
+                "ansible_host": host,
+                "ansible_connection": self._connection,
+                "ansible_python_interpreter": f"/usr/bin/python{unit.target.version}",
+                "ansible_become": self._connection == "ssh" and user != "root",
+                "ansible_become_flags": "-n -H",
+                "release": releases[name],
+                **({"ansible_user": user} if at else {}),
+            }
+        return hosts
+
+    def _play(self, inventory: Path, given: Mapping[str, Any], terms: Terms) -> None:
+        playbook = resources.files("offboard.fleet").joinpath("ansible", PLAYBOOK)
+        extra = msgspec.json.encode(given).decode()
+        environment = {
+            **os.environ,
+            "ANSIBLE_HOME": str((self._place / "home").resolve()),
+            "ANSIBLE_SSH_ARGS": SSH_OPTIONS,
+            "ANSIBLE_PIPELINING": "1",
+            "ANSIBLE_SSH_TRANSFER_METHOD": "piped",
+            "ANSIBLE_RETRY_FILES_ENABLED": "0",
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCALHOST_WARNING": "0",
+            "LC_ALL": "C.UTF-8",
+        }
+        argv = [*self._program, "--inventory", str(inventory), "--extra-vars", extra]
+        with resources.as_file(playbook) as path, (self._place / "log").open("ab") as log:
+            try:
+                subprocess.run(
+                    [*argv, str(path)],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    timeout=_CARRY_S + terms.wait_s + terms.health_s,
+                    check=False,
+                )
+            except FileNotFoundError as error:
+                raise ConfigError(
+                    f"{self._program[0]} is not there; pip install 'wombet[fleet]'"
+                ) from error
+            except subprocess.TimeoutExpired:
+                pass  # who has not answered by now is away
+
+    def _answer(self, path: Path, release: str) -> Answer:
+        try:
+            return judged(msgspec.json.decode(path.read_bytes(), type=Visit), release)
+        except FileNotFoundError:
+            return msgspec.structs.replace(AWAY, reason=f"not reached; see {self._place / 'log'}")
+        except msgspec.DecodeError:
+            return msgspec.structs.replace(AWAY, reason=f"{path} cannot be read")

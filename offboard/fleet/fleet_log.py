@@ -1,0 +1,115 @@
+"""Who got what when, and why: rollouts and what became of them, in one SQLite file.
+
+Events are only ever added. The file is opened for one look or one entry at a time, so that
+``fleet status`` can be asked while a deploy runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from offboard.database import Database, open_database
+from offboard.file_lock import waiting_lock
+from offboard.fleet.rollout import Rollout
+from protocol.errors import StoreError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS rollouts (number INTEGER PRIMARY KEY, state BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS events (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, operator TEXT NOT NULL,
+    rollout INTEGER NOT NULL, unit TEXT NOT NULL, release TEXT NOT NULL, what TEXT NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS events_stay BEFORE UPDATE ON events
+    BEGIN SELECT RAISE(ABORT, 'events are only added'); END;
+CREATE TRIGGER IF NOT EXISTS events_remain BEFORE DELETE ON events
+    BEGIN SELECT RAISE(ABORT, 'events are only added'); END;
+"""
+_ADD = """
+INSERT INTO events (at_s, operator, rollout, unit, release, what, reason)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+_NEWEST = """
+SELECT at_s, operator, rollout, unit, release, what, reason FROM events
+    WHERE ?1 IN ('', unit) ORDER BY number DESC LIMIT ?2
+"""
+
+
+class Event(NamedTuple):
+    """One line of the log; ``unit`` and ``release`` are empty for what concerns the rollout."""
+
+    at_s: float
+    operator: str
+    rollout: int
+    unit: str
+    release: str
+    what: str
+    reason: str
+
+
+class FleetLog:
+    """The log.
+
+    Args:
+        path: its file.
+        operator: who is entered as the one that did it.
+        clock_s: Unix time.
+    """
+
+    def __init__(self, path: Path, operator: str, clock_s: Callable[[], float]) -> None:
+        self._path = path
+        self._operator = operator
+        self._clock_s = clock_s
+
+    def latest(self) -> Rollout | None:
+        """The newest rollout. Raises StoreError."""
+        with self._opened() as database:
+            data = database.value("SELECT state FROM rollouts ORDER BY number DESC LIMIT 1")
+        return None if data is None else self._decoded(data)
+
+    def recent(self, count: int) -> list[Rollout]:
+        """The newest ``count`` rollouts, newest first. Raises StoreError."""
+        with self._opened() as database:
+            rows = database.rows("SELECT state FROM rollouts ORDER BY number DESC LIMIT ?", count)
+        return [self._decoded(data) for (data,) in rows]
+
+    def keep(self, rollout: Rollout, happened: Sequence[tuple[str, str, str, str]] = ()) -> None:
+        """Note where ``rollout`` is, and what happened: unit, release, what, reason.
+
+        Raises:
+            StoreError: nothing was noted.
+        """
+        now_s = self._clock_s()
+        lines = [(now_s, self._operator, rollout.number, *line) for line in happened]
+        with self._opened() as database, database.transaction():
+            database.write(
+                "INSERT OR REPLACE INTO rollouts VALUES (?, ?)",
+                rollout.number,
+                msgspec.json.encode(rollout),
+            )
+            database.write_many(_ADD, lines)
+
+    def events(self, count: int = 20, unit: str = "") -> list[Event]:
+        """The newest events, oldest of them first, of one unit or of all. Raises StoreError."""
+        with self._opened() as database:
+            rows = database.rows(_NEWEST, unit, count)
+        return [Event(*row) for row in reversed(rows)]
+
+    @contextmanager
+    def _opened(self) -> Iterator[Database]:
+        with (
+            waiting_lock(self._path.with_name(f".{self._path.name}.lock")),
+            closing(open_database(self._path, _SCHEMA)) as database,
+        ):
+            yield database
+
+    def _decoded(self, data: bytes) -> Rollout:
+        try:
+            return msgspec.json.decode(data, type=Rollout)
+        except msgspec.DecodeError as error:
+            raise StoreError(f"{self._path}: a rollout is damaged: {error}") from error

@@ -1,0 +1,83 @@
+"""``wombet-offboard fleet deploy`` and its companions, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from made_fleet import HERE, made_workshop, our_wheel
+
+from offboard.file_lock import refusing_lock, waiting_lock
+from offboard.fleet.assignments import Assignment
+from offboard.fleet.fleet_log import FleetLog
+from offboard.fleet.rollout import Member, begin
+from offboard.fleet.workshop import given_wheel
+from offboard.stages import deploy
+from offboard.stages.deploy import FleetPlaces, HowTo
+from protocol.errors import ConfigError, StoreError
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> FleetPlaces:
+    workshop = made_workshop(tmp_path)
+    return FleetPlaces(workshop.fleet_path, workshop.keys, workshop.out)
+
+
+def deployed(places: FleetPlaces) -> str:
+    """A rollout in the log, as a deploy leaves one."""
+    order = Assignment(release="0" * 16, target=HERE.name)
+    log = FleetLog(places.out / "fleet.sqlite", "mira", time.time)
+    log.keep(begin(1, {"bench": Member(order=order)}), [("bench", order.release, "assigned", "")])
+    return order.release
+
+
+def test_before_the_first_deploy_the_status_says_so(places: FleetPlaces, capsys) -> None:
+    deploy.status(places)
+    assert "nothing was ever deployed" in capsys.readouterr().out
+
+
+def test_the_status_can_be_read_by_a_program(places: FleetPlaces, capsys) -> None:
+    release = deployed(places)
+    deploy.status(places, json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["rollout"]["members"]["bench"]["order"]["release"] == release
+    assert [event["operator"] for event in found["events"]] == ["mira"]
+
+
+def test_a_halt_is_kept_with_its_reason(places: FleetPlaces, capsys) -> None:
+    deployed(places)
+    deploy.halt(places, "smoke")
+    deploy.status(places)
+    assert "rollout 1: halted, smoke" in capsys.readouterr().out
+
+
+def test_a_fleet_that_was_never_enrolled_is_told_what_to_do(places: FleetPlaces) -> None:
+    with pytest.raises(ConfigError, match="no unit of the fleet is enrolled"):
+        deploy._deployment(places, HowTo()).deploy({HERE: "0" * 16})
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.5, float("nan")])
+def test_a_batch_is_a_share_of_the_units(places: FleetPlaces, share: float) -> None:
+    with pytest.raises(ConfigError, match="--share"):
+        deploy.promote(places, HowTo(share=share))
+
+
+def test_a_wheel_that_was_built_elsewhere_is_taken_as_it_is(tmp_path: Path) -> None:
+    name, data = our_wheel()
+    (tmp_path / name).write_bytes(data)
+    assert given_wheel(tmp_path / name)() == (name, data)
+    with pytest.raises(ConfigError, match=r"none\.whl cannot be read"):
+        given_wheel(tmp_path / "none.whl")()
+
+
+def test_a_lock_is_held_by_one_at_a_time_and_given_back(tmp_path: Path) -> None:
+    path = tmp_path / "place" / "lock"
+    with refusing_lock(path, "taken"), pytest.raises(ConfigError, match="taken"):
+        refusing_lock(path, "taken").__enter__()
+    with waiting_lock(path):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be made"):
+        waiting_lock(tmp_path / "file" / "lock").__enter__()
