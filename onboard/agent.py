@@ -72,6 +72,7 @@ class Agent:
         puller: Puller | None = None,
     ) -> None:
         self._collector = collector
+        self._liaison = liaison
         self._uplink = uplink
         self._spool = spool
         self._log = log
@@ -101,7 +102,7 @@ class Agent:
         clock_s: Callable[[], float],
         kick: Callable[[int], None] = lambda now_ns: None,
     ) -> None:
-        """Turn until ``stop``; then spool and send what control still writes while it ends.
+        """Turn until ``stop``; then note, spool and send what control still does while it ends.
 
         ``kick`` follows each turn, with the time in ns.
         """
@@ -109,6 +110,7 @@ class Agent:
             self.step(clock_s())
             kick(round(clock_s() * 1e9))
             self._uplink.wait(_STEP_MS)
+        self._liaison.take_leave()
         stopped_s = now_s = clock_s()
         while now_s < stopped_s + (_DRAIN_MAX_S if self._uplink.busy else _DRAIN_MIN_S):
             self._attempt("collector", self._collector.flush, now_s)

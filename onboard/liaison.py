@@ -101,6 +101,13 @@ class Liaison:
             self._offers.forget()
             self._log.state("control", "away")
 
+    def take_leave(self) -> None:
+        """Note what control did since it was last asked, where it still answers."""
+        try:
+            self._control_log.heard(self._control.status())
+        except WireError:
+            self._log.state("control", "away")
+
     def _obey_server(self) -> None:
         """The server may stop the robot; it says so again every second while it wants to."""
         reason = self._uplink.take_halt()

@@ -97,3 +97,20 @@ def test_a_report_tells_what_waits_in_the_spool_and_what_the_envelope_changed(
         assert uplink.heard is not None
         assert (uplink.heard.waiting, uplink.heard.interventions) == (waiting, 7)
         spool.append(make_records(0, 10))
+
+
+def test_the_last_words_of_control_are_noted_when_the_agent_ends(
+    spool: Spool, tmp_path: Path
+) -> None:
+    class Leaving(Control):
+        def status(self) -> Any:
+            change = SimpleNamespace(number=1, at_ns=7, old="RUN", new="IDLE", reason="STOP")
+            return SimpleNamespace(pid=5, scheduling="fifo", changes=[change], events=[])
+
+    log = io.StringIO()
+    parts: list[Any] = [Leaving(), None, Courier(), Uplink()]
+    Liaison(*parts, spool, EventLog(log, lambda: 4.5), tmp_path / "floor").take_leave()
+    assert '"new":"IDLE","reason":"STOP"' in log.getvalue()
+    gone = Liaison(Control(), *parts[1:], spool, EventLog(log, lambda: 9.5), tmp_path / "floor")
+    gone.take_leave()
+    assert '"time_s":9.5,"event":"control","state":"away"' in log.getvalue()
