@@ -5,9 +5,12 @@ Neither is trusted: python-tuf verifies every byte that these return.
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import zmq
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
@@ -104,12 +107,29 @@ class DirectoryFetcher(FetcherInterface):
     def rest(self, url: str, offset: int) -> Iterator[bytes]:
         """A file from byte ``offset`` on. Raises DownloadError as it is read."""
         path = (self._directory / url).resolve()
-        if not path.is_relative_to(self._directory.resolve()) or not path.is_file():
+        if not path.is_relative_to(self._directory.resolve()):
             raise DownloadHTTPError(f"{self._directory} has no {url}", _NOT_FOUND)
-        with path.open("rb") as file:
+        try:
+            file = _opened(path)
+        except OSError as error:
+            raise DownloadHTTPError(f"{self._directory} has no {url}", _NOT_FOUND) from error
+        with file:
             file.seek(offset)
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A plain file, judged after it was opened: another's folder may change at any moment.
+
+    Raises:
+        OSError: it is none. A pipe or device is not waited for.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(f"{path} is no plain file")
+    return os.fdopen(handle, "rb")
 
 
 def _decoded(frames: list[bytes]) -> Chunk | None:

@@ -46,7 +46,7 @@ class Booted:
 
 @dataclass(frozen=True)
 class Ticked:
-    """The loop runs: this start of the machine was not brought down."""
+    """The loop runs, or the bus is why it does not: this start was not brought down."""
 
 
 @dataclass(frozen=True)

@@ -91,12 +91,14 @@ class Evidence:
         self._health_s, self._began_s = health_s, began_s
         self._heard_s = began_s
         self._first: Pulse | None = None
+        self._last: Pulse | None = None
+        self._ticked = False
         self._well: tuple[float, Pulse] | None = None
 
     @property
     def ticked(self) -> bool:
-        """Has the loop been seen running?"""
-        return self._well is not None
+        """Has the loop been seen running after the self-test, however that ended?"""
+        return self._ticked
 
     def weigh(self, look: Look) -> Finding:
         """Where this look, after all before it, points."""
@@ -105,6 +107,7 @@ class Evidence:
         if look.pulse is None:
             return self._silent(look.at_s)
         self._heard_s, self._first = look.at_s, self._first or look.pulse
+        self._count(look.pulse)
         if look.pulse.mode == Mode.FAULT.name:
             self._well = None
             return Finding(Weight.BUS, f"FAULT: {look.pulse.reason}")
@@ -113,6 +116,13 @@ class Evidence:
         if look.pulse.mode in _TESTING or not look.pulse.passed:
             return OPEN
         return self._well_for(look.at_s, look.pulse)
+
+    def _count(self, pulse: Pulse) -> None:
+        """A process that ended in between has counted from none again, and so does not count."""
+        if pulse.mode in _TESTING:
+            return
+        self._ticked |= self._last is not None and pulse.ticks > self._last.ticks
+        self._last = pulse
 
     def _silent(self, at_s: float) -> Finding:
         limit_s = READY_S if self._first is None else ANSWER_S

@@ -17,18 +17,16 @@ from onboard.releases.install_steps import Step, Watch, unwatched
 from onboard.releases.journal import Journal, Phase, recalled_journal
 from onboard.releases.links import sweep
 from onboard.releases.lock import BusyError, locked
-from onboard.releases.pulse import UNPOWERED
 from onboard.releases.report import Report, Verdict
 from onboard.releases.services import Services
+from onboard.releases.standstill import Standstill
 from onboard.releases.stock import Stock
 from onboard.releases.trial import Trial
-from onboard.releases.unit_paths import CONTROL, UnitPaths
+from onboard.releases.unit_paths import UnitPaths
 from protocol.errors import StoreError, WombetError
 
-_POLL_S = 0.5
 _SUCCESSION_S = 60.0
 """The judge waits for whoever has called it to be gone."""
-_STARTING = ("inactive", "failed", "activating")
 
 
 @dataclass(frozen=True)
@@ -120,11 +118,12 @@ class Installer:
                 journal = self.trial.note(journal, obeyed)
                 self.trial.resume(journal)
                 return self._report(before, journal, "already")
-            line, placed = assignment.line, self.stock.place(depot, assignment.line)
-            if not self._safe(wait_s):
-                return self._report(before, journal, "unsafe", "the motors are powered")
-            if not placed:
+            line = assignment.line
+            self.stock.prune(journal, line.release)
+            if not self.stock.place(depot, line):
                 self.stock.check(line)
+            if not self._still(wait_s):
+                return self._report(before, journal, "unsafe", "the motors are powered")
         except WombetError as error:
             return self._report(before, journal, "refused", str(error))
         return self._switched(
@@ -141,7 +140,7 @@ class Installer:
         back = following(journal, event, 0.0).current
         if back == journal.current or not self.paths.usable(back):
             return self._report(journal, journal, "refused", "there is nothing to return to")
-        if not self._safe(wait_s):
+        if not self._still(wait_s):
             return self._report(journal, journal, "unsafe", "the motors are powered")
         return self._switched(journal, event, journal)
 
@@ -170,18 +169,9 @@ class Installer:
         self.services.go_on_judging()
         return self._report(before, journal, "unproven", why)
 
-    def _safe(self, wait_s: float) -> bool:
-        """Wait until no motor has torque: control says so, or has not begun to tick."""
-        end_s = self.clock_s() + wait_s
-        while True:
-            pulse = self.pulse()
-            if pulse is not None and pulse.mode in UNPOWERED:
-                return True
-            if pulse is None and self.services.state(CONTROL).active in _STARTING:
-                return True
-            if self.clock_s() >= end_s:
-                return False
-            self.sleep(_POLL_S)
+    def _still(self, wait_s: float) -> bool:
+        """The last thing asked before control is stopped: hashing a release takes seconds."""
+        return Standstill(self.services, self.pulse, self.clock_s, self.sleep).within(wait_s)
 
     def _report(
         self, before: Journal, after: Journal, verdict: Verdict, reason: str = ""

@@ -20,6 +20,12 @@ def follow(paths: UnitPaths, journal: Journal) -> bool:
     return sum(_point(paths.program / name, getattr(journal, name)) for name in LINKS) > 0
 
 
+def leads_to(paths: UnitPaths, release: str) -> bool:
+    """Is ``release`` what control would be, or was, started from?"""
+    link = paths.program / "current"
+    return link.is_symlink() and link.readlink().name == release
+
+
 def sweep(paths: UnitPaths) -> None:
     """Remove what an install that was cut short has left behind."""
     for path in paths.releases.glob(f"*{PARTIAL}"):

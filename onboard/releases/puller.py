@@ -25,6 +25,8 @@ FIRST_LOOK_S = 10.0
 """After the start: what is more urgent goes first."""
 STATE_RESERVE_BYTES = 256 << 20
 """What a release leaves free for records and policies."""
+OFFERED_EVERY = 8
+"""Looks between two offers of what root keeps refusing: each has it unpack a whole release."""
 _CLIENT = "releases"
 
 
@@ -35,6 +37,7 @@ class Delivery:
         """``depot`` is the server's; ``lists`` is its update client."""
         self._unit, self._paths, self._depot, self._lists = unit, paths, depot, lists
         self._inbox = Inbox(paths.inbox)
+        self._ready = (0, 0)
 
     def __call__(self) -> str:
         """The release that lies ready for root; empty if there is nothing to do.
@@ -54,8 +57,16 @@ class Delivery:
         archive = self._inbox.archive(self._depot.served(assignment.line))
         self._inbox.keep_archive(archive)
         self._depot.fetch(assignment.line, archive, STATE_RESERVE_BYTES)
-        self._inbox.offer(assignment, self._depot.assignments, self._lists.served())
+        if self._to_offer(assignment.counter):
+            self._inbox.offer(assignment, self._depot.assignments, self._lists.served())
         return assignment.line.release
+
+    def _to_offer(self, counter: int) -> bool:
+        """At the looks 1, 2, 4, 8 that find assignment ``counter`` ready, then at every 8th."""
+        before, looks = self._ready
+        looks = looks + 1 if before == counter else 1
+        self._ready = counter, looks
+        return looks % OFFERED_EVERY == 0 or looks.bit_count() == 1
 
 
 def delivery_over(

@@ -30,7 +30,8 @@ class Report(Struct, frozen=True):
         release_after: in force now.
         verdict: installed: it runs and is proven. already: it ran before. rolled_back: it was to
             blame, the one before is back. unproven: it runs, but something that is no release's
-            fault keeps it from being proven; it is judged further. Nothing changed: refused;
+            fault keeps it from being proven, or powered motors keep it from being taken back; it is
+            judged further. Nothing changed: refused;
             unsafe, because motors are powered; busy, because somebody else is at it.
         reason: why, in words.
     """

@@ -68,10 +68,10 @@ class Stock:
                 f"release {line.release} lay here damaged ({found}); it is fetched next time"
             )
 
-    def prune(self, journal: Journal) -> list[str]:
-        """Remove releases that ``journal`` does not need; returns their names."""
+    def prune(self, journal: Journal, wanted: str = "") -> list[str]:
+        """Remove releases that ``journal`` does not need, but ``wanted``; returns their names."""
         found = sorted(path.name for path in self.paths.releases.iterdir())
-        unneeded = [name for name in found if name not in journal.needed]
+        unneeded = [name for name in found if name not in journal.needed | {wanted}]
         for name in unneeded:
             shutil.rmtree(self.paths.release(name), ignore_errors=True)
         return unneeded

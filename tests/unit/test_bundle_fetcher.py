@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,3 +102,19 @@ def test_a_directory_gives_its_files_and_no_others(tmp_path: Path):
     for url in ("targets/missing", "../secret", "targets/link", "targets"):
         with pytest.raises(DownloadHTTPError):
             [*fetcher.fetch(url)]
+
+
+def test_a_pipe_that_takes_a_files_place_after_a_look_is_not_waited_for(tmp_path, monkeypatch):
+    def hung(*_: object) -> None:
+        raise TimeoutError("whoever asks hangs")
+
+    os.mkfifo(tmp_path / "file")
+    monkeypatch.setattr(Path, "is_file", lambda self: True)
+    before = signal.signal(signal.SIGALRM, hung)
+    signal.alarm(20)
+    try:
+        with pytest.raises(DownloadHTTPError):
+            [*DirectoryFetcher(tmp_path).fetch("file")]
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

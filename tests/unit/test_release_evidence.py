@@ -139,12 +139,28 @@ def test_a_loop_that_stands_still_while_control_answers_is_noticed():
     assert weighed(*seconds(11, rate_hz=0.0))[0] is Weight.GUILTY
 
 
-def test_the_loop_has_been_seen_running_only_after_the_self_test():
+def ticked(*looks: Look) -> bool:
     evidence = Evidence(HEALTH_S, 0.0)
-    evidence.weigh(look(1.0, pulse(1.0, "SELFTEST", passed=False)))
-    assert not evidence.ticked
-    evidence.weigh(look(2.0, pulse(2.0)))
-    assert evidence.ticked
+    for each in looks:
+        evidence.weigh(each)
+    return evidence.ticked
+
+
+@pytest.mark.parametrize("mode", ["IDLE", "RUN", "ESTOP", "FAULT"])
+def test_two_answers_with_more_ticks_are_a_running_loop_however_the_self_test_ended(mode):
+    running = seconds(3, mode=mode, passed=mode == "RUN")
+    assert not ticked(running[1])
+    assert ticked(*running)
+
+
+@pytest.mark.parametrize("mode", ["BOOT", "SELFTEST"])
+def test_before_the_self_test_is_over_no_loop_has_been_seen_running(mode):
+    assert not ticked(*seconds(9, mode=mode, passed=False))
+
+
+def test_a_loop_that_stands_still_or_begins_anew_has_not_been_seen_running():
+    assert not ticked(*seconds(9, rate_hz=0.0))
+    assert not ticked(look(8.0, pulse(8.0, "FAULT")), look(9.0, pulse(1.0, "FAULT")))
 
 
 def status(mode: str, *changes: tuple[str, str]) -> Status:

@@ -21,10 +21,16 @@ from made_unit import (
     release_files,
 )
 
+from onboard.exit_status import Exit
 from onboard.releases import trial
+from onboard.releases.assignment import Line
 from onboard.releases.guardian import Guardian
 from onboard.releases.install_steps import Step
-from onboard.releases.journal import Phase
+from onboard.releases.journal import Journal, Phase
+from onboard.releases.links import follow
+from onboard.releases.services import ServiceState
+from onboard.releases.stock import Stock
+from onboard.releases.unit_paths import UnitPaths
 from onboard.version_floor import read_floor
 from protocol.errors import StoreError
 
@@ -136,14 +142,70 @@ def test_a_flat_battery_neither_proves_nor_takes_back(unit):
     assert unit.assert_sound() == new
 
 
-def test_a_flat_battery_outlasts_any_number_of_starts_as_long_as_control_runs(unit, monkeypatch):
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_flat_battery_outlasts_any_number_of_starts(unit, ends):
+    """Whether control stays in FAULT or ends because of the bus."""
     new = unit.assign("new")
-    unit.services.flat = True
+    robot = unit.services
+    robot.flat = True
     unit.install()
-    monkeypatch.setattr(unit.installer().__class__, "judge", lambda self: None)
-    for _ in range(2):
-        unit.boot()
-    assert unit.journal().current == new
+    if ends:
+        robot.pulse = lambda: None
+        robot.state = lambda service: ServiceState("activating", "exit-code", 0, Exit.BUS)
+    sleep = robot.sleep
+
+    def until_the_power_is_cut(seconds: float) -> None:
+        sleep(seconds)
+        if robot.now_s > robot.started_s + 60.0:
+            raise PowerCut
+
+    robot.sleep = until_the_power_is_cut
+    for _ in range(5):
+        with pytest.raises(PowerCut):
+            unit.boot()
+        assert unit.journal().pending == new
+
+
+@pytest.mark.parametrize("deed", ["slow", "agent_dies"])
+def test_a_bad_release_is_not_taken_from_under_a_moving_robot(unit, deed):
+    bad = unit.assign("bad")
+    robot = unit.services
+    robot.deeds[bad] = deed
+    start, sleep = robot.start, robot.sleep
+
+    def into_motion() -> None:
+        start()
+        robot.mode = "RUN"
+
+    robot.start = into_motion
+    report = unit.install()
+    assert verdict(report) == ("unproven", unit.golden, bad)
+    assert report.reason.endswith("it stays while the motors are powered")
+    assert (robot.calls.count("stop"), robot.calls[-1]) == (1, "judge")
+
+    def until_an_operator_ends_it(seconds: float) -> None:
+        sleep(seconds)
+        robot.mode = "IDLE" if robot.now_s > 2000.0 else "RUN"
+
+    robot.start, robot.sleep = start, until_an_operator_ends_it
+    assert unit.installer().judge().verdict == "rolled_back"
+    assert robot.now_s > 2000.0
+    assert unit.assert_sound() == unit.golden
+
+
+def test_a_robot_that_was_started_while_a_release_is_checked_is_not_stopped(unit, monkeypatch):
+    unit.assign("new")
+    assert lay(unit.paths.releases, "new")
+    check = Stock.check
+
+    def slowly(stock: Stock, line: Line) -> None:
+        check(stock, line)
+        unit.services.mode = "RUN"
+        unit.services.sleep(5.0)
+
+    monkeypatch.setattr(Stock, "check", slowly)
+    assert unit.install().verdict == "unsafe"
+    assert unit.services.calls == ["start"]
 
 
 def test_a_pressed_emergency_stop_takes_nothing_back(unit):
@@ -372,6 +434,15 @@ def test_releases_that_nobody_needs_are_removed(unit):
     assert len(names) == 3
 
 
+def test_releases_that_never_got_their_turn_make_room_for_the_next(unit):
+    unit.services.mode = "RUN"
+    unit.services.sleep(2.0)
+    for word in ("one", "two"):
+        last = unit.assign(word)
+        assert unit.install().verdict == "unsafe"
+    assert {path.name for path in unit.paths.releases.iterdir()} == {unit.golden, last}
+
+
 def test_a_golden_assignment_becomes_what_the_unit_falls_back_to(unit):
     new = unit.assign("new", golden=True)
     unit.install()
@@ -465,4 +536,49 @@ def test_a_disk_that_refuses_the_journal_leaves_the_robot_running(unit, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(trial, "write_journal", full)
         assert unit.install().verdict == "refused"
+    assert unit.assert_sound() == unit.golden
+
+
+def switched_with_links_that_refuse(unit, monkeypatch) -> str:
+    """The journal says the new release, which is returned; the old one was started again."""
+    new = unit.assign("new")
+
+    def refusing(paths: UnitPaths, journal: Journal) -> bool:
+        if journal.phase is Phase.TRIAL:
+            raise StoreError("a link cannot be changed")
+        return follow(paths, journal)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "follow", refusing)
+        assert unit.install().verdict == "unproven"
+    assert (unit.journal().pending, unit.services.running) == (new, unit.golden)
+    return new
+
+
+def test_what_is_judged_is_the_release_on_trial_and_not_the_one_that_still_runs(unit, monkeypatch):
+    new = switched_with_links_that_refuse(unit, monkeypatch)
+    assert unit.installer().judge().verdict == "installed"
+    assert unit.assert_sound() == new
+
+
+def test_the_one_that_still_runs_is_not_stopped_while_the_motors_are_powered(unit, monkeypatch):
+    new = switched_with_links_that_refuse(unit, monkeypatch)
+    unit.services.sleep(2.0)
+    unit.services.mode = "RUN"
+    calls = [*unit.services.calls]
+    with pytest.raises(StoreError, match="does not run yet"):
+        unit.installer().judge()
+    assert unit.services.calls == calls
+    assert unit.journal().pending == new
+
+
+def test_a_control_that_stops_only_in_part_is_started_again(unit):
+    unit.assign("new")
+
+    def in_part() -> None:
+        unit.services.running = ""
+        raise StoreError("the agent did not stop")
+
+    unit.services.stop = in_part
+    assert unit.install().verdict == "refused"
     assert unit.assert_sound() == unit.golden

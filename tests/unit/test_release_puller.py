@@ -109,6 +109,21 @@ def test_a_delivery_that_was_made_is_offered_again_without_fetching(agent):
     assert len([url for url, _ in agent.line.asked if "tar.zst" in url]) == before
 
 
+def test_what_root_keeps_refusing_is_offered_less_and_less_until_it_is_something_new(agent):
+    ready = agent.paths.inbox / READY
+
+    def offered_now() -> bool:
+        ready.unlink(missing_ok=True)
+        agent.deliver()
+        return ready.exists()
+
+    agent.unit.assign("new")
+    offered = [look for look in range(1, 25) if offered_now()]
+    assert offered == [1, 2, 4, 8, 16, 24]
+    agent.unit.assign("newer")
+    assert offered_now()
+
+
 def test_a_download_that_was_cut_off_goes_on_where_it_stopped(agent):
     new = agent.unit.assign("new")
     agent.line.left = 20
