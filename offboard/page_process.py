@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 
 from offboard.page.key import make_key
-from offboard.page.main import announce
-from protocol.errors import StoreError
+from offboard.page.main import announce, listening
+from protocol.errors import ConfigError, StoreError
 
 LOG_FILE = "page.log"
 GRACE_S = 5.0
@@ -40,9 +40,11 @@ def _start(run: Path, port: int, console: Console) -> subprocess.Popen[bytes] | 
         console.print("no live page: pip install -r requirements/page.txt", highlight=False)
         return None
     try:
-        announce(run, port, make_key(run), console)
+        with listening(port):
+            key = make_key(run)
+        announce(run, port, key, console)
         return _spawned(run, port)
-    except (OSError, StoreError) as error:
+    except (OSError, ConfigError, StoreError) as error:
         console.print(f"no live page: {error}", markup=False, highlight=False)
         return None
 

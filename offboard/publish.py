@@ -41,7 +41,7 @@ from protocol.errors import BundleError, ConfigError, StoreError
 
 KEPT_WEIGHTS = 5
 KEPT_METADATA = 10
-_LOCK_FILE = ".lock"
+LOCK_FILE = ".lock"
 
 
 def open_repository(directory: Path, trust: Trust, clock: Clock = utc_now) -> Repository:
@@ -88,7 +88,7 @@ class Repository:
         self._trust = trust
         self._root = read_roots(trust.roots)
         self._targets = read_targets(self._root, trust.targets)
-        self._check_keys()
+        self._check_keys(self._targets)
         self._clock = clock
         self._timestamp = Timestamp()
         self._snapshot = Snapshot()
@@ -101,13 +101,15 @@ class Repository:
         What keys signed that are no longer in force is signed again.
 
         Raises:
-            ConfigError: a newer list of targets names other keys than those at hand.
+            ConfigError: a newer root or list of targets stands for other keys than those at hand;
+                nothing is signed.
             StoreError: what is there is damaged.
         """
-        with waiting_lock(self.directory / _LOCK_FILE):
+        with waiting_lock(self.directory / LOCK_FILE):
             self._load()
 
     def _load(self) -> None:
+        self._check_root()
         targets = self._metadata / f"{self._targets.version}.targets.json"
         if not targets.exists():
             write_durably(targets, self._trust.targets)
@@ -136,6 +138,7 @@ class Repository:
 
         Raises:
             BundleError: the manifest does not name these bytes, or is not newer than the last.
+            ConfigError: the keys at hand are not in force any more.
             StoreError: the repository cannot be written; robots still see the previous bundle.
         """
         for name, data, digest in (
@@ -144,7 +147,7 @@ class Repository:
         ):
             if hashlib.sha256(data).hexdigest() != digest:
                 raise BundleError(f"bundle {manifest.version}: the manifest names another {name}")
-        with waiting_lock(self.directory / _LOCK_FILE):
+        with waiting_lock(self.directory / LOCK_FILE):
             self._load()
             if manifest.version <= self.latest_version:
                 raise BundleError(
@@ -174,11 +177,12 @@ class Repository:
             Whether it was due.
 
         Raises:
+            ConfigError: the keys at hand are not in force any more.
             StoreError: the repository cannot be written.
         """
         if self._timestamp.expires - self._clock() > LIFETIMES["timestamp"] / 2:
             return False
-        with waiting_lock(self.directory / _LOCK_FILE):
+        with waiting_lock(self.directory / LOCK_FILE):
             self._load()
             self._advance()
             self._commit()
@@ -188,18 +192,28 @@ class Repository:
         """Follow a newer list of targets, which somebody who deploys has published."""
         if version > self._targets.version:
             data = (self._metadata / f"{version}.targets.json").read_bytes()
-            self._targets = read_targets(self._root, data)
-            self._check_keys()
+            targets = read_targets(self._root, data)
+            self._check_keys(targets)
+            self._targets = targets
 
-    def _check_keys(self) -> None:
-        """The signers must be those that root and targets name."""
+    def _check_root(self) -> None:
+        """A root that came after ours may have retired our keys: robots would refuse our lists."""
+        following = f"{self._root.version + 1}.root.json"
+        if (self._metadata / following).exists():
+            raise ConfigError(
+                f"the root has changed, and the keys of this process may be retired: {following} "
+                f"lies in {self._metadata}; restart it with the keys that belong to it"
+            )
+
+    def _check_keys(self, targets: Targets) -> None:
+        """The signers must be those that root and ``targets`` name."""
         named = {name: self._root.roles[name].keyids for name in ("snapshot", "timestamp")}
-        named[WEIGHTS_ROLE] = delegated_keys(self._targets)
+        named[WEIGHTS_ROLE] = delegated_keys(targets)
         for role, keyids in named.items():
             if self._trust.signers[role].public_key.keyid not in keyids:
                 raise ConfigError(
                     f"the {role} key here is not the one in force; "
-                    f"finish its change: wombet-offboard keys rotate-role {role}"
+                    f"finish its change, wombet-offboard keys rotate-role {role}, then start anew"
                 )
 
     def _in_force(self) -> bool:

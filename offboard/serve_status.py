@@ -41,6 +41,7 @@ class ServeStatus(Struct, frozen=True, kw_only=True):
         damaged: batches in the store that are not what was written.
         pinned: the policy version robots are to stay with, 0 if none.
         pin_trouble: why the version that somebody wants pinned is not; empty if it is.
+        publish_trouble: why nothing can be published until the server is restarted.
     """
 
     pid: int
@@ -61,6 +62,7 @@ class ServeStatus(Struct, frozen=True, kw_only=True):
     damaged: int = 0
     pinned: int = 0
     pin_trouble: str = ""
+    publish_trouble: str = ""
 
 
 class Presence:
@@ -92,6 +94,7 @@ class Around(NamedTuple):
     robots: list[RobotStatus]
     damaged: int
     pin_trouble: str
+    publish_trouble: str
 
 
 def snapshot(session: Session, evidence: Evidence, ingest: Ingest, around: Around) -> ServeStatus:
@@ -115,6 +118,7 @@ def snapshot(session: Session, evidence: Evidence, ingest: Ingest, around: Aroun
         damaged=around.damaged,
         pinned=session.pinned,
         pin_trouble=around.pin_trouble,
+        publish_trouble=around.publish_trouble,
     )
 
 

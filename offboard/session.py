@@ -120,6 +120,7 @@ class Session:
         self._starts: list[Tensor] = []
         self._published_at = 0
         self._offered_after = 0
+        self._unpinned = False
         self._phase = Phase.ZERO_SHOT
         self._begun = False
 
@@ -142,22 +143,35 @@ class Session:
         self._phase = self._following
         self._settle()
         self._begun = True
-        self._publish_anew()
+        if self.pinned:
+            self._send_pinned(self.pinned)
+        elif self._phase in _OVER and len(self._snapshots):
+            self._send_best()
+        else:
+            exploration = 1.0 if self._phase is Phase.ADAPT else 0.0
+            self._send(self._present(), exploration, math.nan)
 
     def pin(self, version: int) -> None:
         """Keep robots with what was published as ``version``; 0 lets newer policies out again.
 
         It goes out once more, under a new number and without exploration, for no robot goes back to
-        an older number. What is learned meanwhile stays here.
+        an older number. What is learned meanwhile stays here; once newer ones may go out, a
+        candidate is due, and the gate judges it as any other.
 
         Raises:
-            ConfigError: nothing was published as ``version``; nothing has changed.
+            ConfigError: nothing was published as ``version``. Nothing has changed, here and below.
+            BundleError: it cannot be exported.
+            StoreError: it cannot be written.
         """
         if version and version not in self._snapshots:
             raise ConfigError(f"policy {version} cannot be pinned: this run did not publish it")
-        changed, self.pinned = version != self.pinned, version
-        if changed and self._begun:
-            self._publish_anew()
+        if version == self.pinned:
+            return
+        if self._begun and version:
+            self._send_pinned(version)
+        elif self._begun:
+            self._let_out()
+        self.pinned = version
 
     def tensors(self) -> dict[str, Tensor]:
         """A checkpoint of learner, published policies and how it ended."""
@@ -204,16 +218,15 @@ class Session:
             return True
         return self._offer()
 
-    def _publish_anew(self) -> None:
-        """What robots shall have now, whatever they had before."""
-        if self.pinned:
-            pinned = self._snapshots.policies()[self.pinned]
-            self._send(pinned, 0.0, self._imagine(pinned))
-        elif self._phase in _OVER and len(self._snapshots):
+    def _send_pinned(self, version: int) -> None:
+        policy = self._snapshots[version].policy
+        self._send(policy, 0.0, self._imagine(policy))
+
+    def _let_out(self) -> None:
+        """The best if learning is over, else a candidate; before ADAPT there is nothing newer."""
+        if self._phase in _OVER:
             self._send_best()
-        else:
-            exploration = 1.0 if self._phase is Phase.ADAPT else 0.0
-            self._send(self._present(), exploration, math.nan)
+        self._unpinned = self._phase is Phase.ADAPT
 
     @property
     def _following(self) -> Phase:
@@ -259,6 +272,7 @@ class Session:
         if self.pinned or self._phase is not Phase.ADAPT or not self._due:
             return False
         self._published_at, self._offered_after = self._learner.online.added, len(self.episodes)
+        self._unpinned = False
         candidate, ratio = self._present(), self._config.gate_ratio
         expected = self._imagine(candidate) if ratio else math.nan
         if ratio and not expected >= ratio * self._incumbent_return():
@@ -273,6 +287,8 @@ class Session:
     @property
     def _due(self) -> bool:
         """Whether it is time for a candidate. One the robot does not take is not waited for."""
+        if self._unpinned:
+            return True
         if self._config.publish_every == 0:
             waited = len(self.episodes) - self._offered_after
             return waited >= PATIENCE or bool(waited and self._snapshots.latest.returns)

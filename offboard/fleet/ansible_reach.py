@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import msgspec
 
@@ -70,12 +71,20 @@ class AnsibleReach:
         place: folder for inventory, answers and Ansible's own output; private.
         program: ``ansible-playbook``, and what goes before it.
         connection: Ansible's connection plugin.
+        carry_s: how long carrying may take, beside what the terms allow.
     """
 
-    def __init__(self, place: Path, program: Sequence[str] = (), connection: str = "ssh") -> None:
+    def __init__(
+        self,
+        place: Path,
+        program: Sequence[str] = (),
+        connection: str = "ssh",
+        carry_s: float = _CARRY_S,
+    ) -> None:
         self._place = place
         self._program = program or [str(Path(sys.executable).with_name("ansible-playbook"))]
         self._connection = connection
+        self._carry_s = carry_s
 
     def install(
         self, units: Mapping[str, Unit], releases: Mapping[str, str], slice_: Path, terms: Terms
@@ -99,7 +108,8 @@ class AnsibleReach:
             "options": terms.options(),
             "patience": terms.patience(),
         }
-        self._play(inventory, given, terms)
+        limit_s = self._carry_s + terms.wait_s + terms.health_s
+        self._play(inventory, given, len(units), limit_s)
         return {name: self._answer(answers / f"{name}.json", releases[name]) for name in units}
 
     def hosts(self, units: Mapping[str, Unit], releases: Mapping[str, str]) -> dict[str, Any]:
@@ -118,7 +128,7 @@ class AnsibleReach:
             }
         return hosts
 
-    def _play(self, inventory: Path, given: Mapping[str, Any], terms: Terms) -> None:
+    def _play(self, inventory: Path, given: Mapping[str, Any], forks: int, limit_s: float) -> None:
         playbook = resources.files("offboard.fleet").joinpath("ansible", PLAYBOOK)
         extra = msgspec.json.encode(given).decode()
         environment = {
@@ -133,23 +143,14 @@ class AnsibleReach:
             "LC_ALL": "C.UTF-8",
         }
         argv = [*self._program, "--inventory", str(inventory), "--extra-vars", extra]
+        argv += ["--forks", str(forks)]
         with resources.as_file(playbook) as path, (self._place / "log").open("ab") as log:
             try:
-                subprocess.run(
-                    [*argv, str(path)],
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    timeout=_CARRY_S + terms.wait_s + terms.health_s,
-                    check=False,
-                )
+                _run([*argv, str(path)], environment, log, limit_s)
             except FileNotFoundError as error:
                 raise ConfigError(
                     f"{self._program[0]} is not there; pip install 'wombet[fleet]'"
                 ) from error
-            except subprocess.TimeoutExpired:
-                pass  # who has not answered by now is away
 
     def _answer(self, path: Path, release: str) -> Answer:
         try:
@@ -158,3 +159,24 @@ class AnsibleReach:
             return msgspec.structs.replace(AWAY, reason=f"not reached; see {self._place / 'log'}")
         except msgspec.DecodeError:
             return msgspec.structs.replace(AWAY, reason=f"{path} cannot be read")
+
+
+def _run(
+    argv: Sequence[str], environment: Mapping[str, str], log: IO[bytes], limit_s: float
+) -> None:
+    """Run ``argv`` to its end or for ``limit_s``; nothing that it started carries on after that."""
+    with subprocess.Popen(
+        argv,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    ) as process:
+        try:
+            process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            pass  # who has not answered by now is away
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from offboard.fleet.assignments import RELEASE_ID
 from offboard.fleet.rollout import Verdict
 
 T = TypeVar("T")
 _TEXT_MAX = 400
+_Ran = Annotated[str, Meta(pattern=rf"^({RELEASE_ID})?\Z")]
+"""A release's id or nothing: what a unit names may be assigned to it again."""
 
 
 class Told(Struct, frozen=True):
     """The last line of ``wombet-onboard release install``."""
 
     verdict: Literal["installed", "already", "rolled_back", "refused", "unsafe", "busy", "unproven"]
-    release_before: str = ""
-    release_after: str = ""
+    release_before: _Ran = ""
+    release_after: _Ran = ""
     reason: str = ""
 
 
@@ -33,10 +36,10 @@ class Entry(Struct, frozen=True):
 class UnitStatus(Struct, frozen=True):
     """What we read of ``wombet-onboard release status --json``."""
 
-    current: str
+    current: _Ran
     healthy: bool
     pending: str = ""
-    previous: str = ""
+    previous: _Ran = ""
     golden: str = ""
     counter: int = 0
     mode: str = ""
@@ -91,13 +94,18 @@ def judged(visit: Visit, release: str) -> Answer:
 
 
 def _weighed(told: Told, after: UnitStatus, ran: str, release: str) -> Answer:
-    """What the unit says beside what it is."""
+    """What the unit says beside what it is.
+
+    One that fetches by itself may be ahead of the copy that it was brought, and refuse that.
+    """
     ran = told.release_before or ran
     if ran == release == after.current:
         ran = after.previous  # it had fetched the release itself
     if told.verdict in ("installed", "already") and not _runs(after, release):
         state = "well" if after.healthy else "not well"
         return Answer("unproven", f"{after.current} runs, {state}", ran, after)
+    if told.verdict in ("refused", "busy") and _runs(after, release):
+        return Answer("already", _short(told.reason), ran, after)
     if told.verdict in ("unproven", "refused") and (entry := after.took_back(release)):
         return Answer("rolled_back", _short(entry.reason or told.reason), ran, after)
     return Answer(told.verdict, _short(told.reason), ran, after)

@@ -6,6 +6,7 @@ older release is therefore a new assignment like any other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -18,7 +19,8 @@ from protocol.errors import StoreError
 
 ASSIGNMENTS_PATH = "fleet/assignments.json"
 """The target path under which it is signed."""
-ReleaseId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+RELEASE_ID = r"[0-9a-f]{16}"
+ReleaseId = Annotated[str, Meta(pattern=rf"^{RELEASE_ID}\Z")]
 TargetName = Annotated[str, Meta(pattern=r"^cp3[0-9]{1,2}-[a-z0-9_]{1,16}\Z")]
 
 
@@ -58,6 +60,11 @@ def assign(
     counter = held.counter + 1
     ordered = {name: replace(line, since=counter) for name, line in orders.items()}
     return Assignments(counter=counter, units={**units, **ordered})
+
+
+def is_release(text: str) -> bool:
+    """Can ``text`` be a release's id, and so be assigned?"""
+    return re.fullmatch(RELEASE_ID, text) is not None
 
 
 def encode_assignments(assignments: Assignments) -> bytes:

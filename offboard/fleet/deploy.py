@@ -6,10 +6,13 @@ so that a deploy that was killed is taken up by the next one.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from offboard.file_lock import refusing_lock
 from offboard.fleet.ansible_reach import Reach, Terms
@@ -25,6 +28,7 @@ from offboard.fleet.rollout import (
     Member,
     Rollout,
     Stage,
+    Standing,
     again,
     assigned,
     begin,
@@ -32,7 +36,9 @@ from offboard.fleet.rollout import (
     halt,
     heard,
     promote,
+    resumed,
     reversal,
+    waiting,
 )
 from offboard.keys import list_robots
 from protocol.errors import ConfigError
@@ -40,6 +46,7 @@ from protocol.errors import ConfigError
 KEPT_ROLLOUTS = 5
 """Releases of the last rollouts stay published, so that one can go back to them."""
 _PULLS = Answer("away", "pulls")
+_GONE = Answer("away", "it is not in the fleet file any more")
 Say = Callable[[str], None]
 
 
@@ -91,21 +98,20 @@ class Deployment:
                         f"the same release was halted in rollout {last.number}: {last.reason}; "
                         "mend it, or go on all the same with fleet promote"
                     )
-                return self._carry_out(again(last))
+                return self._carry_out(self.log.keep(again(last)))
             number = 1
             if last is not None:
                 number = last.number + 1
                 self._supersede(last, number)
             rollout = begin(number, self._members(releases))
-            self.log.keep(rollout, [("", "", "began", "")])
-            return self._carry_out(rollout)
+            return self._carry_out(self.log.keep(rollout, [("", "", "began", "")]))
 
     def promote(self) -> Rollout:
         """Take the last rollout on to all units, whatever was heard. Raises as above."""
         with self._alone():
-            rollout = promote(self._last())
-            self.log.keep(rollout, [("", "", "promoted", "")])
-            return self._carry_out(rollout)
+            rollout = promote(self._published(self._last()))
+            happened = [("", "", "promoted", "")]
+            return self._carry_out(self.log.keep(rollout, happened, resumes=True))
 
     def halt(self, reason: str) -> Rollout:
         """Have nobody else assigned. A deploy that runs stops after the batch it is at.
@@ -113,37 +119,41 @@ class Deployment:
         Raises:
             ConfigError: there is nothing to halt.
         """
-        rollout = halt(self._last(), reason)
-        self.log.keep(rollout, [("", "", "halted", reason)])
-        return rollout
+        return self.log.halt(reason) or self._last()
 
     def roll_back(self, reason: str) -> Rollout:
-        """Assign everybody to what they ran before the last rollout. Raises as :meth:`deploy`."""
+        """Assign everybody to what they ran before the last rollout. Raises as :meth:`deploy`.
+
+        If the last one is such a way back, goes on with it. Who ran what is not at hand any more
+        is left out.
+        """
         with self._alone():
             last = self._last()
-            rollout = reversal(last, last.number + 1)
-            self._supersede(last, rollout.number)
-            self.log.keep(rollout, [("", "", "rolled back", reason)])
-            return self._carry_out(rollout)
+            if last.reverses:
+                rollout = resumed(last)
+            else:
+                rollout = self._at_hand(reversal(last, last.number + 1))
+                self._supersede(last, rollout.number)
+            happened = [("", "", "rolled back", reason)]
+            return self._carry_out(self.log.keep(rollout, happened, resumes=True))
 
     def _carry_out(self, rollout: Rollout) -> Rollout:
         while names := due(rollout, self.share):
-            self.say(f"rollout {rollout.number}, {rollout.stage.value}: {', '.join(names)}")
-            rollout = assigned(rollout, names)
-            self._publish(rollout, names)
-            lines = [(it, rollout.members[it].order.release, "assigned", "") for it in names]
-            self.log.keep(rollout, lines)
-            answers = self._ask(rollout, names)
-            rollout = self._after(rollout, answers)
+            told = self.log.keep(assigned(rollout, names))
+            if told.stage is Stage.HALTED:
+                rollout = self.log.keep(rollout)  # before anybody was told
+                break
+            self.say(f"rollout {told.number}, {told.stage.value}: {', '.join(names)}")
+            self._publish(told, names)
+            lines = [(it, told.members[it].order.release, "assigned", "") for it in names]
+            told = self.log.keep(told, lines)
+            rollout = self._after(told, self._ask(told, names))
         self.say(f"rollout {rollout.number} is {rollout.stage.value} {rollout.reason}".rstrip())
         return rollout
 
     def _after(self, rollout: Rollout, answers: Mapping[str, Answer]) -> Rollout:
-        """What was heard, unless somebody has halted it meanwhile."""
-        halted = self._last()
-        if halted.stage is Stage.HALTED:
-            rollout = halt(rollout, halted.reason)
-        rollout = heard(
+        """What was heard."""
+        following = heard(
             rollout, [(name, it.verdict, it.before, it.reason) for name, it in answers.items()]
         )
         lines = []
@@ -151,13 +161,12 @@ class Deployment:
             release = rollout.members[name].order.release
             lines.append((name, release, answer.verdict.replace("_", " "), answer.reason))
             self.say(f"  {name}: {answer.verdict.replace('_', ' ')} {answer.reason}".rstrip())
-        if rollout.stage is Stage.HALTED and halted.stage is not Stage.HALTED:
-            lines.append(("", "", "halted", rollout.reason))
-        self.log.keep(rollout, lines)
-        return rollout
+        if following.stage is Stage.HALTED and rollout.stage is not Stage.HALTED:
+            lines.append(("", "", "halted", following.reason))
+        return self.log.keep(following, lines)
 
     def _publish(self, rollout: Rollout, names: list[str]) -> None:
-        orders = {name: rollout.members[name].order for name in names}
+        orders = {name: rollout.members[name].order for name in names if name in self.fleet.units}
         archives = {}
         for order in orders.values():
             target = _target(order)
@@ -167,15 +176,46 @@ class Deployment:
         self.publication.publish(archives, orders, set(self.fleet.units), self._kept())
 
     def _ask(self, rollout: Rollout, names: list[str]) -> dict[str, Answer]:
-        units = {name: self.fleet.units[name] for name in names}
+        units = {name: unit for name in names if (unit := self.fleet.units.get(name))}
         reachable = {name: unit for name, unit in units.items() if not unit.pulls}
-        answers = {name: _PULLS for name in units if name not in reachable}
+        answers = {name: _PULLS if name in units else _GONE for name in names}
         if reachable:
             releases = {name: rollout.members[name].order.release for name in reachable}
-            slice_ = self.out / "slice"
+            slice_ = self._slice()
             self.publication.extract(set(releases.values()), slice_)
             answers |= self.reach.install(reachable, releases, slice_, self.terms)
         return answers
+
+    def _slice(self) -> Path:
+        """A folder of this batch alone: a carrier that outlived its deploy finds none to mix."""
+        slices = self.out / "slice"
+        shutil.rmtree(slices, ignore_errors=True)
+        return slices / str(self.publication.assignments().counter)
+
+    def _published(self, rollout: Rollout) -> Rollout:
+        """``rollout`` without assignments that were noted and, killed, not published."""
+        lines = self.publication.assignments().units
+        orders = {name: it.order.release for name, it in rollout.members.items()}
+        lost = [
+            name
+            for name in rollout.named(Standing.ASSIGNED)
+            if name not in lines or lines[name].release != orders[name]
+        ]
+        return waiting(rollout, lost)
+
+    def _at_hand(self, rollout: Rollout) -> Rollout:
+        """``rollout`` without units whose release is gone. Raises ConfigError if that is all."""
+        missing = {}
+        for name, member in rollout.members.items():
+            release, target = member.order.release, _target(member.order)
+            if not (self.store.has(release, target) or self.publication.has(release, target)):
+                missing[name] = release
+                self.say(f"{name} is left out: release {release}, which it ran, is not at hand")
+        if len(missing) == len(rollout.members):
+            releases = ", ".join(sorted(set(missing.values())))
+            raise ConfigError(f"there is no way back: release {releases} is not at hand")
+        members = {name: it for name, it in rollout.members.items() if name not in missing}
+        return replace(begin(rollout.number, members), reverses=rollout.reverses)
 
     def _members(self, releases: Mapping[Target, str]) -> dict[str, Member]:
         """Everybody whom the server lets in. Raises ConfigError if that is nobody."""

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from offboard.database import Database, open_database
 from offboard.file_lock import waiting_lock
-from offboard.fleet.rollout import Rollout
+from offboard.fleet.rollout import Rollout, Stage, halt
 from protocol.errors import StoreError
 
 _SCHEMA = """
@@ -29,6 +30,10 @@ CREATE TRIGGER IF NOT EXISTS events_stay BEFORE UPDATE ON events
     BEGIN SELECT RAISE(ABORT, 'events are only added'); END;
 CREATE TRIGGER IF NOT EXISTS events_remain BEFORE DELETE ON events
     BEGIN SELECT RAISE(ABORT, 'events are only added'); END;
+"""
+_LATEST = "SELECT state FROM rollouts ORDER BY number DESC LIMIT 1"
+_ORDERED = """
+SELECT release FROM events WHERE unit = ? AND what = 'assigned' ORDER BY number DESC LIMIT 1
 """
 _ADD = """
 INSERT INTO events (at_s, operator, rollout, unit, release, what, reason)
@@ -69,7 +74,7 @@ class FleetLog:
     def latest(self) -> Rollout | None:
         """The newest rollout. Raises StoreError."""
         with self._opened() as database:
-            data = database.value("SELECT state FROM rollouts ORDER BY number DESC LIMIT 1")
+            data = database.value(_LATEST)
         return None if data is None else self._decoded(data)
 
     def recent(self, count: int) -> list[Rollout]:
@@ -78,27 +83,67 @@ class FleetLog:
             rows = database.rows("SELECT state FROM rollouts ORDER BY number DESC LIMIT ?", count)
         return [self._decoded(data) for (data,) in rows]
 
-    def keep(self, rollout: Rollout, happened: Sequence[tuple[str, str, str, str]] = ()) -> None:
+    def keep(
+        self,
+        rollout: Rollout,
+        happened: Sequence[tuple[str, str, str, str]] = (),
+        resumes: bool = False,
+    ) -> Rollout:
         """Note where ``rollout`` is, and what happened: unit, release, what, reason.
+
+        One that somebody has halted meanwhile stays halted, unless a person ``resumes`` it.
+
+        Returns:
+            The rollout as it was noted.
 
         Raises:
             StoreError: nothing was noted.
         """
-        now_s = self._clock_s()
-        lines = [(now_s, self._operator, rollout.number, *line) for line in happened]
         with self._opened() as database, database.transaction():
-            database.write(
-                "INSERT OR REPLACE INTO rollouts VALUES (?, ?)",
-                rollout.number,
-                msgspec.json.encode(rollout),
-            )
-            database.write_many(_ADD, lines)
+            data = database.value("SELECT state FROM rollouts WHERE number = ?", rollout.number)
+            held = None if data is None else self._decoded(data)
+            if held is not None and held.stage is Stage.HALTED and not resumes:
+                rollout = replace(rollout, stage=Stage.HALTED, reason=held.reason)
+            self._write(database, rollout, happened)
+        return rollout
+
+    def halt(self, reason: str) -> Rollout | None:
+        """Halt the newest rollout, whoever is carrying it out; None if there is none.
+
+        Raises:
+            ConfigError: it is done, or halted already.
+            StoreError: nothing was noted.
+        """
+        with self._opened() as database, database.transaction():
+            data = database.value(_LATEST)
+            if data is None:
+                return None
+            rollout = halt(self._decoded(data), reason)
+            self._write(database, rollout, [("", "", "halted", reason)])
+        return rollout
+
+    def ordered(self, unit: str) -> str:
+        """The release that ``unit`` was assigned last; empty if none ever. Raises StoreError."""
+        with self._opened() as database:
+            release = database.value(_ORDERED, unit)
+        return "" if release is None else str(release)
 
     def events(self, count: int = 20, unit: str = "") -> list[Event]:
         """The newest events, oldest of them first, of one unit or of all. Raises StoreError."""
         with self._opened() as database:
             rows = database.rows(_NEWEST, unit, count)
         return [Event(*row) for row in reversed(rows)]
+
+    def _write(
+        self, database: Database, rollout: Rollout, happened: Sequence[tuple[str, str, str, str]]
+    ) -> None:
+        """What could not be read again is not written."""
+        state = msgspec.json.encode(rollout)
+        self._decoded(state)
+        now_s = self._clock_s()
+        lines = [(now_s, self._operator, rollout.number, *line) for line in happened]
+        database.write("INSERT OR REPLACE INTO rollouts VALUES (?, ?)", rollout.number, state)
+        database.write_many(_ADD, lines)
 
     @contextmanager
     def _opened(self) -> Iterator[Database]:

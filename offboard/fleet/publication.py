@@ -15,6 +15,7 @@ from tuf.api.metadata import Metadata, Snapshot, TargetFile, Targets, Timestamp
 
 from offboard.ceremony import list_files
 from offboard.durable_file import write_durably
+from offboard.file_lock import waiting_lock
 from offboard.fleet.assignments import (
     ASSIGNMENTS_PATH,
     Assignment,
@@ -26,7 +27,7 @@ from offboard.fleet.assignments import (
 from offboard.fleet.modules import Target
 from offboard.fleet.release_archive import FOLDER, release_path
 from offboard.keys import load_trust
-from offboard.publish import open_repository
+from offboard.publish import LOCK_FILE, open_repository
 from offboard.roles import Clock, decode_targets, utc_now
 from protocol.bundle import WEIGHTS_ROLE
 from protocol.errors import StoreError
@@ -96,10 +97,13 @@ class Publication:
 
         Raises:
             ConfigError: keys are missing.
-            StoreError: it cannot be written; units still see what was there before.
+            StoreError: it cannot be written, or units could not read it; they still see what
+                was there before.
         """
         made = assign(self.assignments(), orders, known)
-        files = {**archives, ASSIGNMENTS_PATH: encode_assignments(made)}
+        written = encode_assignments(made)
+        decode_assignments(written, "what was to be signed")
+        files = {**archives, ASSIGNMENTS_PATH: written}
         for path, data in files.items():
             self._place(TargetFile.from_data(path, data, ["sha256"]), data)
         wanted = {line.release for line in made.units.values()} | set(kept)
@@ -119,13 +123,13 @@ class Publication:
         Raises:
             StoreError: it cannot be read or written.
         """
-        metadata = self._repository / "metadata"
         try:
             if place.exists():
                 shutil.rmtree(place)
             (place / "metadata").mkdir(parents=True, mode=0o700)
-            for name in self._lists(metadata):
-                shutil.copyfile(metadata / name, place / "metadata" / name)
+            with waiting_lock(self._repository / LOCK_FILE):
+                for name, data in self._lists().items():
+                    (place / "metadata" / name).write_bytes(data)
             for path, listed in self._listed().targets.items():
                 if path == ASSIGNMENTS_PATH or _release(path) in releases:
                     copy = place / "targets" / listed.get_prefixed_paths()[0]
@@ -146,17 +150,21 @@ class Publication:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_durably(path, data)
 
-    def _lists(self, metadata: Path) -> list[str]:
-        """File names of the lists in force, and of every root."""
-        timestamp = Metadata[Timestamp].from_file(str(metadata / "timestamp.json")).signed
-        version = timestamp.snapshot_meta.version
-        path = metadata / f"{version}.snapshot.json"
-        meta = Metadata[Snapshot].from_file(str(path)).signed.meta
-        names = [path.name for path in metadata.glob("*.root.json")]
+    def _lists(self) -> dict[str, bytes]:
+        """The lists in force and every root, by file name."""
+        metadata = self._repository / "metadata"
+        newest = (metadata / "timestamp.json").read_bytes()
+        version = Metadata[Timestamp].from_bytes(newest).signed.snapshot_meta.version
+        names = [f"{version}.snapshot.json"]
+        meta = Metadata[Snapshot].from_bytes((metadata / names[0]).read_bytes()).signed.meta
         names += [
             f"{meta[f'{role}.json'].version}.{role}.json" for role in ("targets", WEIGHTS_ROLE)
         ]
-        return [*names, path.name, "timestamp.json"]
+        names += [path.name for path in metadata.glob("*.root.json")]
+        return {
+            "timestamp.json": newest,
+            **{name: (metadata / name).read_bytes() for name in names},
+        }
 
     def _prune(self) -> None:
         """Remove releases and assignments that are listed no longer."""

@@ -44,6 +44,10 @@ class ReleaseStore:
                 "another machine, or removed"
             ) from error
 
+    def has(self, release: str, target: Target) -> bool:
+        """Is the release with that id there?"""
+        return self.path(release, target).is_file()
+
     def path(self, release: str, target: Target) -> Path:
         """Where it lies or would."""
         return self._place / target.name / f"{release}.tar.zst"

@@ -16,7 +16,7 @@ import hashlib
 import io
 import posixpath
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -67,6 +67,12 @@ class Release:
             if entry.path == path:
                 return entry.data
         raise ConfigError(f"release {self.id} has no {path}; was it made of a wombet wheel?")
+
+
+def release_of(entries: Iterable[Entry]) -> str:
+    """Id of the release that an overlay's ``entries`` put in force; empty if there is none."""
+    links = {entry.path: entry.link or "" for entry in entries}
+    return links.get(CURRENT, "").rpartition("/")[2]
 
 
 def make_release(wheels: Sequence[tuple[str, bytes]], target: Target) -> Release:

@@ -20,7 +20,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from offboard.fleet.assignments import Assignment
+from offboard.fleet.assignments import Assignment, is_release
 from protocol.errors import ConfigError
 
 Verdict = Literal[
@@ -63,12 +63,16 @@ class Member(Struct, frozen=True, kw_only=True):
 
 
 class Rollout(Struct, frozen=True, kw_only=True):
-    """One of them; ``reason`` says why it was halted."""
+    """One of them; ``reason`` says why it was halted.
+
+    One that ``reverses`` another, by number, is the way back from it; 0 for any other.
+    """
 
     number: int
     stage: Stage
     members: dict[str, Member]
     reason: str = ""
+    reverses: int = 0
 
     def named(self, *standings: Standing) -> list[str]:
         """Units with one of ``standings``, by name."""
@@ -146,32 +150,59 @@ def again(rollout: Rollout) -> Rollout:
     """The same, with units asked once more that were assigned and are not known to run it."""
     if rollout.stage is Stage.HALTED:
         return rollout
+    queued = waiting(rollout, rollout.named(Standing.ASSIGNED))
+    stage = Stage.STABLE if rollout.stage is Stage.DONE else rollout.stage
+    return _settled(replace(queued, stage=stage))
+
+
+def waiting(rollout: Rollout, names: Collection[str]) -> Rollout:
+    """The same, with ``names`` not assigned yet."""
     members = {
-        name: replace(it, standing=Standing.QUEUED) if it.standing is Standing.ASSIGNED else it
+        name: replace(it, standing=Standing.QUEUED) if name in names else it
         for name, it in rollout.members.items()
     }
-    stage = Stage.STABLE if rollout.stage is Stage.DONE else rollout.stage
-    return _settled(replace(rollout, members=members, stage=stage))
+    return replace(rollout, members=members)
+
+
+def resumed(rollout: Rollout) -> Rollout:
+    """A way back, taken on to everybody who is not known to have gone it.
+
+    Raises:
+        ConfigError: everybody has been assigned and has answered.
+    """
+    following = again(rollout if rollout.stage is Stage.DONE else promote(rollout))
+    if following.stage is Stage.DONE:
+        raise ConfigError(
+            f"rollout {rollout.number} took everybody back from rollout {rollout.reverses} "
+            "already; deploy what they shall run instead"
+        )
+    return following
 
 
 def reversal(rollout: Rollout, number: int) -> Rollout:
     """A rollout that takes everybody back at once to what they ran before.
 
     Raises:
-        ConfigError: of nobody is it known what that was.
+        ConfigError: of nobody is it known what that was, or ``rollout`` is a way back itself.
     """
+    if rollout.reverses:
+        raise ConfigError(
+            f"rollout {rollout.number} is the way back from {rollout.reverses}; it is not reversed"
+        )
     members = {
         name: Member(
             order=replace(it.order, release=it.before, golden=False), before=it.order.release
         )
         for name, it in rollout.members.items()
-        if it.standing is not Standing.QUEUED and it.before not in ("", it.order.release)
+        if it.standing is not Standing.QUEUED
+        and is_release(it.before)
+        and it.before != it.order.release
     }
     if not members:
         raise ConfigError(
             f"nobody in rollout {rollout.number} is known to have run another release"
         )
-    return begin(number, members)
+    return replace(begin(number, members), reverses=rollout.number)
 
 
 def _told(member: Member, verdict: Verdict, before: str, reason: str) -> Member:
@@ -180,7 +211,8 @@ def _told(member: Member, verdict: Verdict, before: str, reason: str) -> Member:
         standing = Standing.HEALTHY
     elif verdict in _BAD:
         standing = Standing.FAILED
-    known = before if before not in ("", member.order.release) else member.before
+    usable = is_release(before) and before != member.order.release
+    known = before if usable else member.before
     return replace(member, standing=standing, verdict=verdict, reason=reason, before=known)
 
 

@@ -76,6 +76,11 @@ def _of_store(status: Status) -> Iterator[Alarm]:
 
 
 def _of_policies(status: Status) -> Iterator[Alarm]:
+    if status.publish_trouble:
+        yield Alarm(
+            Level.BAD, "server", sentence(status.publish_trouble),
+            "Robots keep the policy they have, and get no other until `serve` is started again.",
+        )  # fmt: skip
     if status.pin_trouble:
         yield Alarm(
             Level.LOOK, "policies", sentence(status.pin_trouble),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import socket
 import sys
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from offboard.page.key import KEY_FILE, make_key, read_key
 from protocol.errors import ConfigError, WombetError
 
 DEFAULT_PORT = 5580
+LOOPBACK = "127.0.0.1"
 
 
 def run_page(run: Path, port: int = DEFAULT_PORT) -> None:
@@ -25,25 +28,39 @@ def run_page(run: Path, port: int = DEFAULT_PORT) -> None:
         port: on loopback.
 
     Raises:
-        ConfigError: ``run`` is no run, or NiceGUI is not installed.
+        ConfigError: ``run`` is no run, NiceGUI is not installed, or the port is taken; the key of
+            a page that holds it stays good.
         StoreError: the key cannot be written.
     """
     _check(run)
-    key = make_key(run)
-    announce(run, port, key, Console(stderr=True))
-    _serve(run, key, port)
+    with listening(port) as door:
+        key = make_key(run)
+        announce(run, port, key, Console(stderr=True))
+        _serve(run, key, door)
 
 
 def run_beside(run: Path, port: int, parent: int) -> None:
     """The same beside a server, which has made the key; ends with process ``parent``."""
     _check(run)
-    _serve(run, read_key(run), port, parent)
+    with listening(port) as door:
+        _serve(run, read_key(run), door, parent)
+
+
+def listening(port: int) -> socket.socket:
+    """A socket that nobody else can have: on loopback. Raises ConfigError if the port is taken."""
+    try:
+        return socket.create_server((LOOPBACK, port))
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise ConfigError(
+            f"port {port} cannot be had ({reason}); end the other page or name another port"
+        ) from error
 
 
 def announce(run: Path, port: int, key: str, console: Console) -> None:
     """Where the page is. The key itself is for a person's eyes: a log gets the file's name."""
     shown = f"key {key}" if console.is_terminal else f"its key lies in {run / KEY_FILE}"
-    line = f"live page: http://127.0.0.1:{port}; {shown}"
+    line = f"live page: http://{LOOPBACK}:{port}; {shown}"
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -53,10 +70,10 @@ def _check(run: Path) -> None:
     extra("nicegui", "page.txt")
 
 
-def _serve(run: Path, key: str, port: int, parent: int = 0) -> None:
+def _serve(run: Path, key: str, door: socket.socket, parent: int = 0) -> None:
     """What needs NiceGUI is imported here: no other command waits for it."""
     site, frame = (importlib.import_module(f"offboard.page.{name}") for name in ("site", "frame"))
-    site.serve_page(frame.Desk(run), key, port, parent)
+    site.serve_page(frame.Desk(run), key, door, parent)
 
 
 def main() -> None:

@@ -66,6 +66,7 @@ class Status(Struct, frozen=True, kw_only=True):
     damaged: int = 0
     pinned: int = 0
     pin_trouble: str = ""
+    publish_trouble: str = ""
 
 
 class Event(Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from functools import partial
 
 import uvicorn
@@ -24,7 +25,6 @@ from offboard.page.frame import Desk
 from offboard.page.guard import Guard
 from offboard.page.key import Sessions
 
-LOOPBACK = "127.0.0.1"
 PARENT_EVERY_S = 1.0
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
@@ -34,24 +34,19 @@ ICON = (
 )
 
 
-def serve_page(desk: Desk, key: str, port: int, parent: int = 0) -> None:
-    """Serve on loopback until SIGTERM, SIGINT, or the end of process ``parent``.
-
-    Raises:
-        SystemExit: the port is taken.
-    """
+def serve_page(desk: Desk, key: str, door: socket.socket, parent: int = 0) -> None:
+    """Serve who comes to ``door``, until SIGTERM, SIGINT, or the end of process ``parent``."""
     _register(desk)
     app = FastAPI(openapi_url=None)
     ui.run_with(app, title="wombet", favicon=ICON, show_welcome_message=False, tailwind=False)
-    guarded = Guard(app, Sessions(key), port)
+    guarded = Guard(app, Sessions(key), door.getsockname()[1])
     config = uvicorn.Config(
-        guarded, host=LOOPBACK, port=port, log_level=logging.WARNING, server_header=False,
-        access_log=False,
-    )  # fmt: skip
+        guarded, log_level=logging.WARNING, server_header=False, access_log=False
+    )
     server = uvicorn.Server(config)
     if parent:
         nicegui_app.on_startup(partial(_end_with, parent, server))
-    server.run()
+    server.run(sockets=[door])
 
 
 def _register(desk: Desk) -> None:

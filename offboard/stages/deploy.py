@@ -155,6 +155,17 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 }
 
 
+def assignment_text(places: FleetPlaces, unit: str, release: str) -> str:
+    """What becomes of ``unit``, provisioned with ``release``, if it is assigned another; or ""."""
+    ordered = _log(places).ordered(unit)
+    if ordered in ("", release):
+        return ""
+    return (
+        f"{unit} has release {release}, but is assigned {ordered} and goes back to that within a "
+        "minute or so: make deploy assigns what this source tree makes"
+    )
+
+
 def status_text(rollout: Rollout | None, events: list[Event]) -> list[str]:
     """What ``fleet status`` prints."""
     if rollout is None:

@@ -12,6 +12,7 @@ from offboard.fleet.flash import apply, flash, prepare
 from offboard.fleet.fleet_file import Fleet, Unit, load_fleet
 from offboard.fleet.plan import make_plan, plan_text
 from offboard.fleet.provision import provision
+from offboard.fleet.release_tree import release_of
 from offboard.fleet.workshop import Workshop, fingerprint
 from offboard.stages import deploy
 from offboard.stages.deploy import FLEET_FILE, KEYS, OUT
@@ -107,8 +108,12 @@ def provision_unit(
     """
     workshop = Workshop(fleet, keys, out)
     found = _unit(workshop.fleet(), unit, robot)
-    provision(unit, found, workshop.overlay(unit, data_partition=False))
+    overlay = workshop.overlay(unit, data_partition=False)
+    provision(unit, found, overlay)
     _say(f"{unit} is provisioned; wombet-onboard status on it tells the rest")
+    places = deploy.FleetPlaces(fleet, keys, out)
+    if warning := deploy.assignment_text(places, unit, release_of(overlay.entries)):
+        _say(warning)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -34,9 +34,10 @@ from offboard.stages.generate import load_kept
 from offboard.stages.serve_wiring import LEARNER, Prior, ServeConfig, Server, open_server
 from offboard.stages.source import load_source
 from offboard.task_setup import load_task
-from protocol.errors import ConfigError
+from protocol.errors import BundleError, ConfigError, StoreError
 
 STATUS_EVERY_S = 0.5
+PIN_AGAIN_S = 30.0
 IDLE_S = 0.1
 NOT_OUTCOME = frozenset({"endpoint", "cpus", "nice", "retention", "page_port", "tensorboard"})
 
@@ -85,7 +86,9 @@ def _learn(server: Server, unit: str, run: RunDir, stop: threading.Event) -> Non
                 )
             if ended:
                 _archive(server, run)
-        busy = server.session.turn()
+        busy = True
+        with _publishing(server):
+            busy = server.session.turn()
         session = server.session
         if (session.version, session.settled) != saved:
             saved = session.version, session.settled
@@ -94,7 +97,8 @@ def _learn(server: Server, unit: str, run: RunDir, stop: threading.Event) -> Non
                 server.pruner.keep = frozenset()
         if time.monotonic() - shown_s > STATUS_EVERY_S:
             shown_s = time.monotonic()
-            server.repository.renew()
+            with _publishing(server):
+                server.repository.renew()
             _follow_pin(server)
             _show(server, unit, run)
 
@@ -107,14 +111,29 @@ def _archive(server: Server, run: RunDir) -> None:
         run.log(event="retention", **freed._asdict())
 
 
+@contextlib.contextmanager
+def _publishing(server: Server) -> Iterator[None]:
+    """Keys that are not in force any more end publication, until a restart; nothing else."""
+    try:
+        yield
+    except ConfigError as error:
+        server.publish_trouble = str(error)
+
+
 def _follow_pin(server: Server) -> None:
-    """Have robots stay with the policy that somebody pinned, if this run published it."""
-    if not server.pin.refresh():
+    """Have robots stay with the policy that somebody pinned, if this run published it.
+
+    What failed is tried again now and then: a disk is not full for ever.
+    """
+    now_s = time.monotonic()
+    again = server.pin_trouble and now_s - server.pin_tried_s > PIN_AGAIN_S
+    if not server.pin.refresh() and not again:
         return
+    server.pin_tried_s = now_s
     try:
         server.session.pin(server.pin.version)
         server.pin_trouble = ""
-    except ConfigError as error:
+    except (BundleError, ConfigError, StoreError) as error:
         server.pin_trouble = str(error)
 
 
@@ -126,6 +145,7 @@ def _show(server: Server, unit: str, run: RunDir) -> None:
         robots=server.presence.robots(reports, server.ingest.stop_reason),
         damaged=server.store.damaged,
         pin_trouble=server.pin_trouble,
+        publish_trouble=server.publish_trouble,
     )
     status = snapshot(server.session, server.learner.evidence, server.ingest, around)
     write_status(run.path, status)

@@ -113,6 +113,8 @@ class Server:
     pin: PolicyPin
     presence: Presence = field(default_factory=Presence)
     pin_trouble: str = ""
+    pin_tried_s: float = 0.0
+    publish_trouble: str = ""
 
 
 def open_server(

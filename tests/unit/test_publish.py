@@ -12,7 +12,8 @@ from made_bundle import make_bundle
 from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
 
 from offboard import publish
-from offboard.keys import ServerKeys, init_server
+from offboard.ceremony import rotate_role
+from offboard.keys import OFFLINE_DIRECTORY, ServerKeys, init_server, load_server_keys
 from offboard.publish import Repository, open_repository
 from protocol.errors import BundleError, ConfigError, StoreError
 
@@ -199,3 +200,26 @@ def test_a_key_that_is_not_in_force_is_refused_before_anything_is_signed(tmp_pat
     with pytest.raises(ConfigError, match="the weights key here is not the one in force"):
         open_repository(tmp_path / "repository", replace(keys.trust, signers=signers), clock)
     assert {path: path.read_bytes() for path in repository.directory.rglob("*.json")} == before
+
+
+@pytest.mark.parametrize(
+    ("role", "refusal"),
+    [("snapshot", "the root has changed"), ("timestamp", "the root has changed"),
+     ("targets", "the root has changed"), ("weights", "the weights key here is not the one")],
+)  # fmt: skip
+def test_a_server_whose_keys_were_retired_meanwhile_signs_nothing(
+    role: str, refusal: str, tmp_path, keys, clock
+):
+    """Somebody changed a key and deployed; robots would refuse what this process signs."""
+    running = opened(tmp_path, keys, clock)
+    media = [tmp_path / "keys" / OFFLINE_DIRECTORY]
+    rotate_role(tmp_path / "keys", media, role, clock())
+    opened(tmp_path, load_server_keys(tmp_path / "keys"), clock)
+    before = {path: path.read_bytes() for path in running.directory.rglob("*.json")}
+    clock.now += timedelta(days=4)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=refusal):
+            running.publish(*make_bundle(1))
+    with pytest.raises(ConfigError, match=refusal):
+        running.renew()
+    assert {path: path.read_bytes() for path in running.directory.rglob("*.json")} == before

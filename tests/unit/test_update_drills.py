@@ -35,7 +35,7 @@ def bench(tmp_path: Path) -> Bench:
 class Thief(Repository):
     """Publishes with whatever keys it has."""
 
-    def _check_keys(self) -> None:
+    def _check_keys(self, targets) -> None:
         pass
 
 

@@ -14,6 +14,12 @@ fail() {
 ! systemctl is-active --quiet wombet-control ||
     fail "the robot runs; when it is safe: systemctl stop wombet-control wombet-agent"
 
+# Who installs a release holds this lock; where the runtime never was, nobody does.
+if [ -d "$root/var/opt/wombet" ]; then
+    exec 9>>"$root/var/opt/wombet/lock"
+    flock -n 9 || fail "a release is being installed there; try again in some minutes"
+fi
+
 rm -rf "$staging"
 mkdir -p "$staging"
 trap 'rm -rf "$staging"' EXIT
@@ -35,5 +41,6 @@ systemd-tmpfiles --create wombet.conf
 sync
 udevadm control --reload && udevadm trigger --subsystem-match=tty --subsystem-match=usb-serial || true
 systemctl daemon-reload
+exec 9>&-
 systemctl enable --now wombet-release-boot wombet-release-install.path wombet-control wombet-agent
 echo "provisioned"

@@ -95,6 +95,25 @@ def test_an_answer_of_an_earlier_visit_is_not_taken_for_one_of_this(
     assert reach.install(units, {"duck": NEW}, slice_, Terms())["duck"].verdict == "away"
 
 
+def test_a_batch_is_visited_side_by_side(tmp_path: Path, slice_: Path) -> None:
+    program = executable(tmp_path / "play", f'#!/bin/sh\necho "$@" > {tmp_path}/argv\n')
+    units = {f"u{number}": made_fleet().unit("duck") for number in range(12)}
+    reach = AnsibleReach(tmp_path / "ansible", [str(program)])
+    reach.install(units, dict.fromkeys(units, NEW), slice_, Terms())
+    assert "--forks 12" in (tmp_path / "argv").read_text()
+
+
+def test_when_time_is_up_nothing_goes_on_behind_our_back(tmp_path: Path, slice_: Path) -> None:
+    body = f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/child\nwait\n"
+    program = executable(tmp_path / "play", body)
+    reach = AnsibleReach(tmp_path / "ansible", [str(program)], carry_s=2.0)
+    units = {"duck": made_fleet().unit("duck")}
+    answers = reach.install(units, {"duck": NEW}, slice_, Terms(0.0, 0.0))
+    assert answers["duck"].verdict == "away"
+    child = Path("/proc") / (tmp_path / "child").read_text().strip() / "stat"
+    assert not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
 def test_the_playbook_uses_nothing_but_what_ansible_brings() -> None:
     from importlib import resources
 

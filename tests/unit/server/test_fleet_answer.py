@@ -76,6 +76,27 @@ def test_who_runs_it_already_was_not_asked() -> None:
     assert (answer.verdict, answer.before) == ("already", OLD), "one can still go back"
 
 
+@pytest.mark.parametrize("verdict", ["refused", "busy"])
+def test_who_fetched_the_release_before_it_was_brought_has_it(verdict: str) -> None:
+    now = json.dumps({"current": NEW, "previous": OLD, "healthy": True})
+    answer = judged(visit(said(verdict, NEW, "older than what was accepted"), now), NEW)
+    assert (answer.verdict, answer.before) == ("already", OLD)
+    ill = judged(visit(said(verdict, NEW, "so"), status(NEW, False)), NEW)
+    assert ill.verdict == verdict, "it does not run well"
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "0" * 15, "x" * 16, "0" * 16 + "\n"])
+@pytest.mark.parametrize("field", ["current", "previous"])
+def test_what_cannot_be_a_release_is_not_taken_for_one(field: str, name: str) -> None:
+    ill = json.dumps({"current": OLD, "previous": OLD, "healthy": True, field: name})
+    line = json.dumps({"verdict": "installed", "release_before": name})
+    for answer in (
+        judged(Visit(before=ill, after=status(NEW)), NEW),
+        judged(Visit(installed=line, after=status(NEW)), NEW),
+    ):
+        assert answer.before == ""
+
+
 def test_a_release_that_could_not_be_copied_is_a_refusal() -> None:
     answer = judged(visit(copied="No space left on device", after=status(OLD)), NEW)
     assert answer.verdict == "refused"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from made_fleet import HERE, fleet_text, made_fleet, made_release
+from msgspec import structs
 
 from offboard.file_lock import refusing_lock
 from offboard.fleet.ansible_reach import Terms
@@ -22,7 +23,7 @@ from offboard.fleet.release_store import ReleaseStore
 from offboard.fleet.rollout import Stage, Standing
 from offboard.keys import OFFLINE_DIRECTORY, enrol_robot, init_server, revoke_robot
 from offboard.stages.deploy import status_text
-from protocol.errors import ConfigError
+from protocol.errors import ConfigError, StoreError
 
 FIRST = "0" * 16
 
@@ -34,10 +35,12 @@ class Units:
         self.says: dict[str, Answer] = {}
         self.asked: list[dict[str, str]] = []
         self.slices: list[set[str]] = []
+        self.places: list[Path] = []
 
     def install(self, units, releases, slice_, terms):
         assert units.keys() == releases.keys()
         self.asked.append(dict(releases))
+        self.places.append(slice_)
         self.slices.append({path.name.partition(".")[2] for path in slice_.rglob("*.zst")})
         default = Answer("installed", "", FIRST)
         return {name: self.says.get(name, default) for name in units}
@@ -241,6 +244,148 @@ def test_a_halt_beside_it_stops_a_deploy_after_the_batch(bench: Bench) -> None:
     assert (rollout.stage, rollout.reason) == (Stage.HALTED, "smoke in the hall")
     assert rollout.members["canary"].standing is Standing.HEALTHY
     assert bench.assigned().keys() == {"canary"}
+
+
+def test_a_halt_while_a_batch_is_published_is_not_lost(bench: Bench) -> None:
+    class Halting(Publication):
+        def publish(self, *arguments):
+            bench.deployment.halt("smoke in the hall")
+            return super().publish(*arguments)
+
+    keys, out = bench.keys, bench.deployment.out
+    publication = Halting(keys, out / "repository", [keys / OFFLINE_DIRECTORY])
+    rollout = replace(bench.deployment, publication=publication).deploy({HERE: bench.release()})
+    assert (rollout.stage, rollout.reason) == (Stage.HALTED, "smoke in the hall")
+    assert bench.assigned().keys() == {"canary"}
+    assert bench.log.latest() == rollout
+
+
+def test_a_halt_before_a_batch_is_published_leaves_its_units_alone(bench: Bench) -> None:
+    def say(line: str) -> None:
+        if line.endswith("canary: installed"):
+            bench.deployment.halt("smoke in the hall")
+
+    rollout = replace(bench.deployment, say=say).deploy({HERE: bench.release()})
+    assert rollout.stage is Stage.HALTED
+    assert rollout.named(Standing.QUEUED) == ["far", "left", "right"]
+    assert bench.assigned().keys() == {"canary"}
+
+
+def test_a_halt_between_two_steps_takes_nothing_of_what_was_heard(bench: Bench) -> None:
+    rollout = bench.deploy()
+    under_way = structs.replace(rollout, stage=Stage.STABLE)
+    bench.log.keep(under_way)
+    bench.deployment.halt("smoke")
+    kept = bench.log.keep(under_way)
+    assert (kept.stage, kept.reason, kept.members) == (Stage.HALTED, "smoke", rollout.members)
+    assert bench.log.keep(under_way, resumes=True).stage is Stage.STABLE
+
+
+def test_units_are_noted_before_they_can_see_their_line(bench: Bench) -> None:
+    class Killed(Publication):
+        def publish(self, *arguments):
+            super().publish(*arguments)
+            raise KeyboardInterrupt
+
+    bench.deploy("# one")
+    keys, out = bench.keys, bench.deployment.out
+    publication = Killed(keys, out / "repository", [keys / OFFLINE_DIRECTORY])
+    with pytest.raises(KeyboardInterrupt):
+        replace(bench.deployment, publication=publication).deploy({HERE: bench.release("# two")})
+    assert bench.assigned()["canary"] == bench.release("# two")
+    bench.deployment.roll_back("smoke")
+    assert bench.assigned()["canary"] == bench.release("# one")
+
+
+def test_who_was_noted_and_never_got_a_line_gets_one_by_going_on(bench: Bench) -> None:
+    class Killed(Publication):
+        def publish(self, *arguments):
+            raise KeyboardInterrupt
+
+    publication = Killed(bench.keys, bench.deployment.out / "repository", [])
+    with pytest.raises(KeyboardInterrupt):
+        replace(bench.deployment, publication=publication).deploy({HERE: bench.release()})
+    assert bench.deployment.promote().stage is Stage.DONE
+    assert bench.assigned().keys() == bench.deployment.fleet.units.keys()
+
+
+def gone_back_half_way(bench: Bench) -> tuple[str, str]:
+    """Two releases, of which the canary refused to leave the second."""
+    one, two = bench.release("# one"), bench.release("# two")
+    bench.deploy("# one")
+    bench.units.says = dict.fromkeys(("canary", "left", "right"), Answer("installed", "", one))
+    bench.deploy("# two")
+    bench.units.says["canary"] = Answer("refused", "disk full", two)
+    assert bench.deployment.roll_back("smoke").stage is Stage.HALTED
+    return one, two
+
+
+def test_a_second_way_back_goes_on_with_the_first(bench: Bench) -> None:
+    one, two = gone_back_half_way(bench)
+    assert bench.assigned()["left"] == two
+    rollout = bench.deployment.roll_back("still smoke")
+    assert (rollout.number, rollout.reverses, rollout.stage) == (3, 2, Stage.DONE)
+    assert set(bench.assigned().values()) == {one}
+
+
+def test_everybody_who_has_gone_back_stays_there(bench: Bench) -> None:
+    gone_back_half_way(bench)
+    fleet = bench.deployment.fleet
+    near = {name: unit for name, unit in fleet.units.items() if name != "far"}
+    bench.deployment.roll_back("still smoke")
+    held = bench.log.latest()
+    answered = {name: held.members[name] for name in near}
+    bench.log.keep(structs.replace(held, members=answered))
+    with pytest.raises(ConfigError, match="back from rollout 2 already"):
+        bench.deployment.roll_back("again")
+
+
+def test_who_left_the_fleet_does_not_hold_up_the_way_back(bench: Bench) -> None:
+    bench.deploy("# one")
+    bench.units.says = {"left": Answer("installed", "", bench.release("# one"))}
+    bench.deploy("# two")
+    fleet = bench.deployment.fleet
+    units = {name: unit for name, unit in fleet.units.items() if name != "left"}
+    smaller = replace(bench.deployment, fleet=structs.replace(fleet, units=units))
+    rollout = smaller.roll_back("smoke")
+    assert "not in the fleet" in rollout.members["left"].reason
+    assert bench.assigned().keys() == units.keys()
+
+
+def test_who_ran_what_is_not_at_hand_is_named_and_left_out(bench: Bench) -> None:
+    bench.deploy("# one")
+    one = bench.release("# one")
+    bench.units.says = {"left": Answer("installed", "", one), "right": Answer("installed", "", one)}
+    bench.deploy("# two")
+    held = bench.log.latest()
+    members = {**held.members, "canary": structs.replace(held.members["canary"], before=FIRST)}
+    bench.log.keep(structs.replace(held, members=members))
+    rollout = bench.deployment.roll_back("smoke")
+    assert sorted(rollout.members) == ["far", "left", "right"]
+    assert any("canary is left out" in line and FIRST in line for line in bench.lines)
+
+
+def test_a_unit_names_nothing_that_could_not_be_assigned(bench: Bench) -> None:
+    bench.deploy("# one")
+    bench.units.says["canary"] = Answer("installed", "", "../../etc/passwd")
+    bench.deploy("# two")
+    bench.deployment.roll_back("smoke")
+    assert bench.assigned()["canary"] == bench.release("# one")
+    assert bench.log.latest() is not None
+
+
+def test_a_state_that_could_not_be_read_again_is_not_kept(bench: Bench) -> None:
+    rollout = bench.deploy()
+    order = structs.replace(rollout.members["left"].order, release="nonsense")
+    member = structs.replace(rollout.members["left"], order=order)
+    with pytest.raises(StoreError, match="damaged"):
+        bench.log.keep(structs.replace(rollout, members={"left": member}))
+    assert bench.log.latest() == rollout
+
+
+def test_every_batch_has_a_slice_of_its_own(bench: Bench) -> None:
+    bench.deploy()
+    assert len(set(bench.units.places)) == 2
 
 
 def test_whom_the_server_does_not_let_in_is_left_out(bench: Bench) -> None:

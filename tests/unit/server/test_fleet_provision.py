@@ -17,6 +17,7 @@ from made_fleet import (
     made_rootfs,
 )
 
+from offboard.file_lock import waiting_lock
 from offboard.fleet.fleet_file import Unit
 from offboard.fleet.overlay import Overlay
 from offboard.fleet.provision import SSH, provision, remote_command
@@ -120,6 +121,17 @@ def untouched(bench: Bench) -> bool:
 def test_a_robot_that_runs_is_left_alone(bench: Bench) -> None:
     bench.stub("systemctl", "exit 0")
     with pytest.raises(ConfigError, match=r"not provisioned: .*when it is safe"):
+        bench.provision(overlay())
+    assert untouched(bench)
+
+
+@needs_python
+def test_a_unit_that_installs_a_release_is_left_alone(bench: Bench) -> None:
+    lock = bench.root / "var/opt/wombet/lock"
+    with (
+        waiting_lock(lock),
+        pytest.raises(ConfigError, match="not provisioned: a release is being installed"),
+    ):
         bench.provision(overlay())
     assert untouched(bench)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from made_bundle import make_bundle
 from made_fleet import HERE, made_release
 
+from offboard.file_lock import waiting_lock
 from offboard.fleet.assignments import (
     ASSIGNMENTS_PATH,
     Assignment,
@@ -20,7 +22,7 @@ from offboard.fleet.publication import Publication
 from offboard.fleet.release_archive import release_archive, release_path
 from offboard.fleet.release_store import ReleaseStore
 from offboard.keys import OFFLINE_DIRECTORY, enrol_robot, init_server, load_server_keys
-from offboard.publish import open_repository
+from offboard.publish import LOCK_FILE, open_repository
 from onboard.bundle_fetcher import DirectoryFetcher
 from onboard.update_client import UpdateClient
 from onboard.version_floor import Floor
@@ -70,6 +72,26 @@ def test_a_unit_finds_its_line_and_its_release_in_the_slice(bench: Bench) -> Non
     )
     with pytest.raises(BundleError):
         client.fetch(release_path(other, HERE), 1 << 20)
+
+
+def test_a_slice_is_not_taken_while_a_server_publishes(bench: Bench) -> None:
+    release, place = bench.publish(), bench.place / "slice"
+    taking = Thread(target=bench.publication.extract, args=({release}, place))
+    with waiting_lock(bench.repository / LOCK_FILE):
+        taking.start()
+        taking.join(1.0)
+        assert taking.is_alive()
+        assert not [*place.rglob("*.json")]
+    taking.join()
+    assert (place / "metadata" / "timestamp.json").is_file()
+
+
+def test_lists_that_units_could_not_read_are_not_signed(bench: Bench) -> None:
+    release = bench.publish()
+    order = Assignment(release="../../etc/passwd", target=HERE.name)
+    with pytest.raises(StoreError, match="to be signed"):
+        bench.publication.publish({}, {"duck": order}, {"duck"})
+    assert bench.publication.assignments().units["duck"].release == release
 
 
 def test_the_counter_rises_with_every_publication_the_way_back_included(bench: Bench) -> None:

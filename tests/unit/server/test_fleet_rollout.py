@@ -171,6 +171,19 @@ def test_the_way_back_leads_everybody_who_was_assigned_to_what_they_ran() -> Non
     assert {it.before for it in back.members.values()} == {NEW}
 
 
+def test_a_way_back_is_not_reversed() -> None:
+    back = reversal(told(fleet(), "c0"), 8)
+    assert back.reverses == 7
+    with pytest.raises(ConfigError, match="way back from 7"):
+        reversal(assigned(back, ["c0"]), 9)
+
+
+@pytest.mark.parametrize("before", ["../../etc/passwd", "0" * 15, "0" * 16 + "\n", "Z" * 16])
+def test_what_is_no_release_is_nothing_to_go_back_to(before: str) -> None:
+    rollout = assigned(fleet(), ["c0"])
+    assert heard(rollout, [("c0", "installed", before, "")]).members["c0"].before == OLD
+
+
 def test_there_is_no_way_back_to_what_nobody_knows() -> None:
     members = {"c0": Member(order=ORDER, canary=True)}
     with pytest.raises(ConfigError, match="nobody in rollout 1"):

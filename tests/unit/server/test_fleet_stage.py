@@ -13,8 +13,9 @@ from offboard.file_lock import refusing_lock, waiting_lock
 from offboard.fleet.assignments import Assignment
 from offboard.fleet.fleet_log import FleetLog
 from offboard.fleet.rollout import Member, begin
-from offboard.fleet.workshop import given_wheel
+from offboard.fleet.workshop import Workshop, given_wheel
 from offboard.stages import deploy
+from offboard.stages import fleet as stages_fleet
 from offboard.stages.deploy import FleetPlaces, HowTo
 from protocol.errors import ConfigError, StoreError
 
@@ -51,6 +52,31 @@ def test_a_halt_is_kept_with_its_reason(places: FleetPlaces, capsys) -> None:
     deploy.halt(places, "smoke")
     deploy.status(places)
     assert "rollout 1: halted, smoke" in capsys.readouterr().out
+
+
+def test_who_is_provisioned_with_another_release_than_assigned_is_named(
+    places: FleetPlaces, monkeypatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(stages_fleet, "provision", lambda *_: None)
+    monkeypatch.setattr(stages_fleet, "_say", said.append)
+    locks = places.out.parent / "requirements"
+    workshop = Workshop(places.fleet, places.keys, places.out, locks, our_wheel)
+    monkeypatch.setattr(stages_fleet, "Workshop", lambda *_: workshop)
+
+    def provisioned() -> str:
+        stages_fleet.provision_unit("bench", places.fleet, None, places.keys, places.out)
+        return " ".join(said)
+
+    assert "goes back" not in provisioned(), "nothing was ever assigned"
+    deployed(places)
+    assert f"is assigned {'0' * 16} and goes back to that" in provisioned()
+
+
+def test_who_is_provisioned_with_what_it_is_assigned_stays(places: FleetPlaces) -> None:
+    release = deployed(places)
+    assert deploy.assignment_text(places, "bench", release) == ""
+    assert "make deploy" in deploy.assignment_text(places, "bench", "1" * 16)
 
 
 def test_a_fleet_that_was_never_enrolled_is_told_what_to_do(places: FleetPlaces) -> None:

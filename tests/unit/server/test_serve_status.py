@@ -60,6 +60,7 @@ STATUS = ServeStatus(
     damaged=3,
     pinned=1,
     pin_trouble="none",
+    publish_trouble="the root has changed",
 )
 
 

@@ -26,14 +26,18 @@ from made_learning import (
 from made_records import ROBOT_FILE
 from made_store import deliver, held_records
 
+from offboard.ceremony import rotate_role
 from offboard.data.retention import Retention
 from offboard.finetune import Learner
-from offboard.keys import init_server, load_server_keys
+from offboard.keys import OFFLINE_DIRECTORY, init_server, load_server_keys
 from offboard.planner_policy import SearchConfig
+from offboard.policy_pin import pin_policy
 from offboard.publish import open_repository
 from offboard.replay import Batch
+from offboard.roles import utc_now
 from offboard.run_dir import RunDir
 from offboard.sac import Sac, SacConfig
+from offboard.serve_status import read_status
 from offboard.session import Session, SessionConfig
 from offboard.stages import serve
 from offboard.stages.serve_wiring import (
@@ -48,6 +52,7 @@ from offboard.stages.source import Source
 from offboard.switch import Course
 from offboard.task_setup import TaskSetup, load_task
 from offboard.world_model import WorldModel
+from protocol.errors import StoreError
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -158,3 +163,47 @@ def test_once_it_is_settled_nothing_need_be_kept(tmp_path: Path) -> None:
         RunDir(tmp_path).save(LEARNER, server.session.tensors())
     with started(tmp_path) as server:
         assert server.pruner.keep == frozenset()
+
+
+def test_a_pin_that_cannot_go_out_is_reported_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init_server(tmp_path / "keys")
+    (tmp_path / "config.json").write_text("{}")
+
+    def full(*_: object) -> int:
+        raise StoreError("the disk is full")
+
+    with started(tmp_path) as server:
+        server.session.begin()
+        pin_policy(tmp_path, 1)
+        with monkeypatch.context() as broken:
+            broken.setattr(server.session, "_publish", full)
+            serve._follow_pin(server)
+        assert (server.pin_trouble, server.session.pinned) == ("the disk is full", 0)
+        serve._follow_pin(server)
+        assert server.session.pinned == 0, "not at once"
+        server.pin_tried_s -= 2 * serve.PIN_AGAIN_S
+        serve._follow_pin(server)
+        assert (server.pin_trouble, server.session.pinned) == ("", 1)
+
+
+def test_a_server_whose_keys_were_retired_says_so_and_goes_on(tmp_path: Path) -> None:
+    """What arrives after the change is still learned from."""
+    init_server(tmp_path / "keys")
+    with started(tmp_path) as server:
+        server.session.begin()
+        rotate_role(
+            tmp_path / "keys", [tmp_path / "keys" / OFFLINE_DIRECTORY], "snapshot", utc_now()
+        )
+        open_repository(server.repository.directory, load_server_keys(tmp_path / "keys").trust)
+        for number in range(3):
+            server.arrivals.put(episode_rows(number, 3, first=4 * number))
+        turns = SimpleNamespace(is_set=iter([*[False] * 12, True]).__next__)
+        serve._learn(server, "one", RunDir(tmp_path), turns)
+        serve._show(server, "one", RunDir(tmp_path))
+        assert server.learner.online.added == 9
+    status = read_status(tmp_path)
+    assert status is not None
+    assert "restart it" in status.publish_trouble
+    assert status.phase == "adapt"

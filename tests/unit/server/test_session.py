@@ -24,7 +24,7 @@ from offboard.finetune import FinetuneConfig, Learner
 from offboard.sac import Sac
 from offboard.session import Phase, Session, SessionConfig, phase_after
 from offboard.world_model import ModelState, Step, WorldModel
-from protocol.errors import BundleError, ConfigError
+from protocol.errors import BundleError, ConfigError, StoreError
 from protocol.step_record import End
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -82,7 +82,7 @@ class Bench:
             seed=0,
         )
         self.published: list[tuple[float, float, dict[str, float]]] = []
-        self.refusal: BundleError | None = None
+        self.refusal: BundleError | StoreError | None = None
         self.mirror = Mirror()
         self.session = Session(
             self.learner,
@@ -487,17 +487,60 @@ def test_a_pinned_policy_goes_out_again_without_exploring_and_nothing_newer_does
     assert len(bench.published) == before + 1
 
 
-def test_unpinned_robots_get_what_was_learned_meanwhile() -> None:
-    bench = Bench()
-    bench.session.begin()
-    for _ in range(3):
-        bench.episode()
-        bench.work()
+@pytest.mark.parametrize(("learned", "out", "held_back"), [(BOLD, 1, 0), (-BOLD, 0, 1)])
+def test_once_unpinned_a_candidate_is_due_and_the_gate_judges_it(
+    learned: float, out: int, held_back: int
+) -> None:
+    bench = adapting()
     bench.session.pin(1)
-    bench.becomes(BOLD)
+    before = len(bench.published)
+    bench.becomes(learned)
     bench.session.pin(0)
-    (action, scale, _) = bench.published[-1]
-    assert (action, scale, bench.session.pinned) == (BOLD, 1.0, 0)
+    bench.work()
+    assert bench.what()[before:] == out * [(learned, 1.0)]
+    assert (bench.session.pinned, bench.session.held_back) == (0, held_back)
+
+
+def test_once_it_is_over_unpinned_robots_get_the_best() -> None:
+    bench = near_the_end()
+    bold = bench.session.version
+    bench.session.pin(1)
+    for _ in range(4):
+        bench.episode(version=bold, cos=1.0)
+    bench.work()
+    bench.session.pin(0)
+    assert bench.what()[-2:] == [(MODEST, 0.0), (BOLD, 0.0)]
+
+
+def test_before_adaptation_unpinned_robots_have_the_newest_already() -> None:
+    bench = Bench(replace(CONFIG, publish_every=1_000))
+    bench.session.begin()
+    bench.session.pin(1)
+    bench.session.pin(0)
+    for _ in range(2):
+        bench.episode()
+    bench.work()
+    assert bench.what() == [(MODEST, 0.0), (MODEST, 0.0), (MODEST, 1.0)]
+
+
+@pytest.mark.parametrize("refusal", [BundleError("graph differs"), StoreError("disk is full")])
+@pytest.mark.parametrize("wanted", [1, 0])
+def test_a_pin_that_cannot_go_out_is_none_and_can_be_tried_again(
+    wanted: int, refusal: BundleError | StoreError
+) -> None:
+    bench = Bench()
+    for _ in range(CONFIG.episodes):
+        bench.episode()
+    bench.session.begin()
+    if not wanted:
+        bench.session.pin(1)
+    bench.refusal = refusal
+    with pytest.raises(type(refusal)):
+        bench.session.pin(wanted)
+    assert bench.session.pinned == 1 - wanted
+    before, bench.refusal = len(bench.published), None
+    bench.session.pin(wanted)
+    assert (bench.session.pinned, len(bench.published)) == (wanted, before + 1)
 
 
 def test_a_restarted_session_that_is_pinned_publishes_nothing_else() -> None:
