@@ -121,7 +121,7 @@ class ArmedTest:
             checks = self._bus.check_all(Fact.WATCHDOG)
         except BusError as error:
             return Finding(Verdict.FAILED, what, str(error))
-        deaf = [c.joint.name for c in checks if c.value != TRIPPED]
+        deaf = [c.node.name for c in checks if c.value != TRIPPED]
         problem = f"{', '.join(deaf)} did not stop after {silence_s * 1e3:.0f} ms of silence"
         return judged(what, problem if deaf else None, "every motor stopped itself")
 

@@ -7,12 +7,13 @@ ones; set-up, power and check-ups are plain reads and writes with verified answe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
 
 from onboard.finding import Finding
-from protocol.robot_spec import Joint, RobotSpec
+from protocol.errors import BusError
+from protocol.robot_spec import RobotSpec
 
 
 class Named(Protocol):
@@ -62,9 +63,9 @@ TRIPPED = float("inf")
 
 
 class Check(NamedTuple):
-    """One fact about one joint's node."""
+    """One fact about one node."""
 
-    joint: Joint
+    node: Named
     fact: Fact
     value: float
 
@@ -132,11 +133,14 @@ class Bus(Protocol):
             BusError: nothing was sent.
         """
 
-    def power_on(self) -> Sequence[float]:
+    def power_on(self, may: Callable[[], bool]) -> Sequence[float]:
         """Torque on without motion, every step read back; the goals then in force.
 
+        Args:
+            may: asked each time before torque comes on; once it says no, none does.
+
         Raises:
-            BusError: a motor does not confirm.
+            BusError: a motor does not confirm, lies far beyond its stop, or ``may`` said no.
         """
         ...
 
@@ -175,14 +179,30 @@ class Bus(Protocol):
 def out_of_range(
     spec: RobotSpec, voltage_v: float | None = None, temperature_c: float | None = None
 ) -> str | None:
-    """What is wrong with a motor's supply or temperature, if anything."""
+    """What is wrong with a motor's supply or temperature, if anything.
+
+    A supply is compared to 0.01 V: 126 counts of 0.1 V are 12.6 V.
+    """
     safety = spec.safety
-    if voltage_v is not None and not safety.voltage_min_v <= voltage_v <= safety.voltage_max_v:
+    if voltage_v is not None and not (
+        safety.voltage_min_v <= round(voltage_v, 2) <= safety.voltage_max_v
+    ):
         allowed = f"{safety.voltage_min_v}..{safety.voltage_max_v} V"
         return f"supply of {voltage_v:.1f} V is outside {allowed}"
     if temperature_c is not None and temperature_c > safety.temperature_max_c:
         return f"{temperature_c:.0f} °C is above {safety.temperature_max_c:.0f} °C; let it cool"
     return None
+
+
+def always() -> bool:
+    """Whether torque may come on, where nobody forbids it."""
+    return True
+
+
+def permitted(may: Callable[[], bool]) -> None:
+    """Raises BusError unless ``may`` says that torque may come on."""
+    if not may():
+        raise BusError("no torque: an emergency stop is latched")
 
 
 def named(node: Named) -> str:

@@ -204,5 +204,7 @@ class Control:
         elif life.mode in (Mode.HOMING, Mode.RECOVER) and self._homing.settled:
             if self.swap.active is None:
                 life.post(Event.GIVE_UP, "no policy is left to drive")
+            elif life.mode is Mode.RECOVER and self._homing.lay:
+                life.post(Event.GIVE_UP, "it lay and was righted; START when no hand is near")
             else:
                 life.post(Event.SETTLED, "settled at home")

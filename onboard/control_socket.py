@@ -218,18 +218,23 @@ class ControlClient:
         """Send one request and return its reply; connects if necessary.
 
         Raises:
-            WireError: control is not running, went away, or took too long. The next call connects
+            WireError: control is not running, went away, or is busy. The next call connects
                 anew.
         """
         try:
             connection = self._connect()
             connection.send(encode(request))
             data = connection.recv(DATAGRAM_BYTES)
+        except TimeoutError as error:
+            self.close()
+            raise WireError(
+                f"{self._path}: control is busy: no answer within {self._timeout_s:g} s"
+            ) from error
         except OSError as error:
             self.close()
             raise WireError(
-                f"{self._path}: control is not running ({error.strerror}); `wombet-onboard run` "
-                "starts it, with the same --robot, --state and --runtime"
+                f"{self._path}: control is not running ({error.strerror or error}); "
+                "`wombet-onboard run` starts it, with the same --robot, --state and --runtime"
             ) from error
         if not data:
             self.close()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from onboard.bus import TRIPPED, Check, Fact, Named, Node, named, out_of_range
+from onboard.bus import TRIPPED, Check, Fact, Named, Node, always, named, out_of_range
 from onboard.dynamixel_audit import (
     audit_firmware,
     audit_imu,
@@ -17,7 +17,7 @@ from onboard.dynamixel_audit import (
 )
 from onboard.dynamixel_goals import Goals, goals_for
 from onboard.finding import Finding
-from onboard.joint_readings import JointReadings, Units
+from onboard.joint_readings import JointReadings, Units, require_gravity
 from onboard.line import Line
 from onboard.registers import Answer, Dialect, Registers, obtain
 from onboard.rotation import Rotation
@@ -88,9 +88,12 @@ class DynamixelBus(JointReadings):
         self._fast_read = dxl.make_fast_sync_read(start, self._present.size, ids)
         self._line = Line(open_port, clock_s, dxl.Parser(), _is_answer)
         self._registers = Registers(self._line, _DIALECT)
-        self._switch = self._switch_off()
+        self._switch = TorqueSwitch(
+            *(self._line, self._registers, self._motors),
+            *(xl330.TORQUE_ENABLE, dxl.make_sync_write),
+        )
         self._armed = watchdog_count(spec)
-        self._goals: Goals = goals_for(spec, self._line, self._registers, self._armed)
+        self._goals: Goals = goals_for(spec, self._line, self._registers, self._switch, self._armed)
         self._turn = Rotation(len(self._motors), IN_TURN)
         self.watchdog_s = self._armed * xl330.WATCHDOG_S_PER_COUNT
         self.fast = False
@@ -122,26 +125,28 @@ class DynamixelBus(JointReadings):
         self._line.close()
 
     def read(self) -> None:
-        """One (fast) sync read into the attributes."""
+        """One (fast) sync read into the attributes. An IMU that feels no gravity is a miss."""
         answers = self._read_fast() if self.fast else self._read_each()
         if len(answers) != len(self._nodes):
             raise BusError(f"{len(answers)} of {len(self._nodes)} nodes answered")
         for node, answer in zip(self._nodes, answers, strict=True):
             self._accept(node, answer)
+        if self._imu is not None:
+            felt = imu_node.PRESENT.unpack(answers[-1].params)
+            require_gravity(self._imu, felt)
+            self.feel(felt)
         for index in range(len(self._joints)):
             current, velocity, position = self._present.unpack(answers[index].params)
             self.convert(index, position, velocity, current)
-        if self._imu is not None:
-            self.feel(imu_node.PRESENT.unpack(answers[-1].params))
         self.alert = any(answer.alert for answer in answers)
 
     def write(self, goal: Sequence[float]) -> None:
         """One sync write of goals."""
         self._line.send(self._goals.packet(goal))
 
-    def power_on(self) -> Sequence[float]:
+    def power_on(self, may: Callable[[], bool] = always) -> Sequence[float]:
         """Torque on without motion, watchdogs fresh; everything read back."""
-        return self._goals.engage(self._measured)
+        return self._goals.engage(self._measured, may)
 
     def power_off(self) -> list[str]:
         """Torque off on every motor, whatever the others do."""
@@ -157,9 +162,9 @@ class DynamixelBus(JointReadings):
         return self._check(self._motors[motor], fact)
 
     def check_all(self, fact: Fact) -> list[Check]:
-        """One fact of every node, or of those with a motor."""
-        joints = self._motors if fact in _OF_MOTORS else self._joints
-        return [self._check(joint, fact) for joint in joints]
+        """One fact of every node, the IMU included, or of those with a motor."""
+        nodes = self._motors if fact in _OF_MOTORS else self._nodes
+        return [self._check(node, fact) for node in nodes]
 
     def audit(self, nodes: Sequence[Node]) -> list[Finding]:
         """Firmware, return delay, watchdog, and which way the IMU thinks is down."""
@@ -170,13 +175,13 @@ class DynamixelBus(JointReadings):
             *([] if self._imu is None else [audit_imu(self.inertial)]),
         ]
 
-    def _check(self, joint: Joint, fact: Fact) -> Check:
+    def _check(self, node: Named, fact: Fact) -> Check:
         if fact is Fact.GOAL:
-            return Check(joint, fact, self._peek(joint, self._goals.register) - self._goals.centre)
+            return Check(node, fact, self._peek(node, self._goals.register) - self._goals.centre)
         register = _REGISTERS[fact]
-        count = self._peek(joint, register)
+        count = self._peek(node, register)
         tripped = fact is Fact.WATCHDOG and count == xl330.WATCHDOG_TRIPPED
-        return Check(joint, fact, TRIPPED if tripped else count * register.unit)
+        return Check(node, fact, TRIPPED if tripped else count * register.unit)
 
     def _measured(self) -> list[int]:
         """Where the motors are now, in counts. Raises BusError."""
@@ -231,12 +236,6 @@ class DynamixelBus(JointReadings):
         if answer.id != node.id or answer.error or len(answer.params) != self._present.size:
             reason = _error_name(answer.error)
             raise BusError(f"{named(node)}: node {answer.id} answered in its place ({reason})")
-
-    def _switch_off(self) -> TorqueSwitch[dxl.Frame]:
-        register = xl330.TORQUE_ENABLE
-        off = [(joint.id, register.pack(0)) for joint in self._motors]
-        packet = dxl.make_sync_write(register.address, register.size, off)
-        return TorqueSwitch(self._line, self._registers, self._motors, register, packet)
 
     def _peek(self, node: Named, register: Register) -> int:
         return self._registers.peek(node, register, self._spec.bus.read_timeout_s)

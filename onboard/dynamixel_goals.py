@@ -6,9 +6,11 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from onboard.bus import named
+from onboard.bus import named, permitted
 from onboard.line import Line
 from onboard.registers import SETUP_TIMEOUT_S, Registers, obtain
+from onboard.stops import Stops
+from onboard.torque_switch import TorqueSwitch
 from protocol import dynamixel as dxl
 from protocol import xl330, xl430
 from protocol.errors import BusError
@@ -20,6 +22,11 @@ _GAINS = struct.Struct("<HHH")
 """D, I and P of the position loop: one block of the control table."""
 _ORDERS = struct.Struct("<IIi")
 """Profile acceleration, profile velocity and goal position: likewise."""
+_STRANGE_DRIVE = 0x05
+"""Bits of the drive mode: reverse mode, time-based profile.
+
+Source: ROBOTIS e-manual, "XL330-M288-T", Drive Mode.
+"""
 
 
 class Goals(Protocol):
@@ -36,11 +43,14 @@ class Goals(Protocol):
     def set_up(self, joint: Joint) -> None:
         """Mode and limits of one motor without torque. Raises BusError."""
 
-    def engage(self, measured: Callable[[], Sequence[int]]) -> Sequence[float]:
+    def engage(
+        self, measured: Callable[[], Sequence[int]], may: Callable[[], bool]
+    ) -> Sequence[float]:
         """Torque on without motion, watchdogs fresh; the goals then in force. Raises BusError.
 
         Args:
             measured: tells where each actuated joint is, in counts; may raise BusError.
+            may: as in :meth:`onboard.bus.Bus.power_on`.
         """
         ...
 
@@ -53,11 +63,12 @@ def goals_for(
     spec: RobotSpec,
     line: Line[dxl.Frame],
     registers: Registers[dxl.Frame],
+    switch: TorqueSwitch[dxl.Frame],
     watchdog_count: int,
 ) -> Goals:
     """What suits the robot's action mode."""
     if isinstance(spec.action, PositionAction):
-        return PositionGoals(spec, spec.action, line, registers, watchdog_count)
+        return PositionGoals(spec, spec.action, line, registers, switch, watchdog_count)
     return CurrentGoals(spec, spec.action, registers, watchdog_count)
 
 
@@ -78,11 +89,14 @@ class CurrentGoals:
 
     def set_up(self, joint: Joint) -> None:
         """Current mode and limit, watchdog armed."""
+        _accept_frame(self._registers, joint)
         self._registers.set(joint, xl330.OPERATING_MODE, xl330.CURRENT_MODE)
         self._registers.set(joint, xl330.CURRENT_LIMIT, self._limit_count)
         self._arm(joint)
 
-    def engage(self, measured: Callable[[], Sequence[int]]) -> Sequence[float]:
+    def engage(
+        self, measured: Callable[[], Sequence[int]], may: Callable[[], bool]
+    ) -> Sequence[float]:
         """Zero goal, fresh watchdog, torque on; every step read back.
 
         A motor whose watchdog had tripped is made torque-free first, so nothing can jump.
@@ -90,7 +104,7 @@ class CurrentGoals:
         for joint in self._motors:
             self._registers.set(joint, xl330.TORQUE_ENABLE, 0)
             self._arm(joint)
-            self._registers.set(joint, xl330.TORQUE_ENABLE, 1)
+            self._registers.set(joint, xl330.TORQUE_ENABLE, 1, may)
         return [0.0] * len(self._motors)
 
     def packet(self, goal: Sequence[float]) -> bytes:
@@ -122,11 +136,12 @@ class PositionGoals:
         action: PositionAction,
         line: Line[dxl.Frame],
         registers: Registers[dxl.Frame],
+        switch: TorqueSwitch[dxl.Frame],
         watchdog_count: int,
     ) -> None:
         self._motors, self._line, self._registers = spec.actuated, line, registers
-        self._armed = watchdog_count
-        self._stops = [_stop_counts(joint) for joint in spec.actuated]
+        self._switch, self._armed = switch, watchdog_count
+        self._stops = Stops(spec, action, _count)
         share = spec.safety.effort_max_nm / action.stall_nm
         self._pwm = xl430.GOAL_PWM.pack(round(share * xl430.FULL_PWM))
         gain = xl430.p_gain_count(action.stiffness_nm_rad, action.stall_nm)
@@ -134,30 +149,32 @@ class PositionGoals:
 
     def set_up(self, joint: Joint) -> None:
         """Position mode, the joint's stops, watchdog armed."""
-        low, high = self._stops[self._motors.index(joint)]
+        _accept_frame(self._registers, joint)
+        low, high = self._stops.of(joint)
         self._registers.set(joint, xl330.OPERATING_MODE, xl430.POSITION_MODE)
         self._registers.set(joint, xl330.MIN_POSITION_LIMIT, low)
         self._registers.set(joint, xl330.MAX_POSITION_LIMIT, high)
         self._registers.set(joint, xl330.BUS_WATCHDOG, 0)
         self._registers.set(joint, xl330.BUS_WATCHDOG, self._armed)
 
-    def engage(self, measured: Callable[[], Sequence[int]]) -> Sequence[float]:
-        """Gains, torque limit, goal where each joint is; once these stand, torque on.
-
-        A joint that lies beyond its stop gets the stop for a goal: the servo takes no other.
-        """
-        counts = [
-            min(max(count, low), high)
-            for count, (low, high) in zip(measured(), self._stops, strict=True)
-        ]
+    def engage(
+        self, measured: Callable[[], Sequence[int]], may: Callable[[], bool]
+    ) -> Sequence[float]:
+        """Gains, torque limit, goal where each joint is; once these stand, torque on."""
+        counts = self._stops.goals(measured())
         orders = [_ORDERS.pack(0, 0, count) for count in counts]
-        obtain(lambda: self._order(orders))
-        obtain(self._switch_on)
+        obtain(lambda: self._drive(orders, may))
         return [(count - xl330.CENTRE_COUNT) * xl330.RAD_PER_COUNT for count in counts]
 
     def packet(self, goal: Sequence[float]) -> bytes:
         """Goal positions, rad from the encoder's centre, never beyond the turn."""
         return _sync_write(self.register, self._motors, map(_count, goal))
+
+    def _drive(self, orders: Sequence[bytes], may: Callable[[], bool]) -> None:
+        """All of it again after a miss: meanwhile a watchdog may have tripped."""
+        permitted(may)
+        self._order(orders)
+        self._switch_on(may)
 
     def _order(self, orders: Sequence[bytes]) -> None:
         """Whether or not a motor has torque; one whose watchdog tripped takes no goal before."""
@@ -168,9 +185,9 @@ class PositionGoals:
         same = {xl430.POSITION_D_GAIN: self._gains, xl430.GOAL_PWM: self._pwm}
         self._confirm([{**same, xl330.PROFILE_ACCELERATION: order} for order in orders], "goal")
 
-    def _switch_on(self) -> None:
+    def _switch_on(self, may: Callable[[], bool]) -> None:
         armed = bytes((self._armed,))
-        self._write(xl330.TORQUE_ENABLE, b"\1")
+        self._switch.on(may)
         self._write(xl330.BUS_WATCHDOG, armed)
         wanted = {xl330.TORQUE_ENABLE: b"\1", xl330.BUS_WATCHDOG: armed}
         self._confirm([wanted] * len(self._motors), "torque")
@@ -208,8 +225,17 @@ def _count(goal_rad: float) -> int:
     return min(max(count, 0), _LAST_COUNT)
 
 
-def _stop_counts(joint: Joint) -> tuple[int, int]:
-    """Lower and upper stop as the servo counts."""
-    stops_rad = (joint.position_min_rad, joint.position_max_rad)
-    turned = [joint.sign * joint.gear * (stop - joint.offset_rad) for stop in stops_rad]
-    return _count(min(turned)), _count(max(turned))
+def _accept_frame(registers: Registers[dxl.Frame], joint: Joint) -> None:
+    """Raises BusError for a motor that counts otherwise than the robot file thinks."""
+    mode = registers.get(joint, xl330.DRIVE_MODE)
+    if mode & _STRANGE_DRIVE:
+        raise BusError(
+            f"{named(joint)}: its drive mode is {mode:#04x}; clear the bits for reverse mode (1) "
+            "and time-based profiles (4), and let the joint's sign say which way it turns"
+        )
+    offset = registers.get(joint, xl330.HOMING_OFFSET)
+    if offset:
+        raise BusError(
+            f"{named(joint)}: its homing offset is {offset}; write 0 there and the joint's "
+            "zero into offset_rad, so that one place says where it is"
+        )

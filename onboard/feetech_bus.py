@@ -10,13 +10,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 
-from onboard.bus import TRIPPED, Check, Fact, Node, named, out_of_range
+from onboard.bus import TRIPPED, Check, Fact, Node, always, named, out_of_range, permitted
 from onboard.finding import Finding, Verdict, judged
 from onboard.joint_readings import JointReadings, Units
 from onboard.line import Line
 from onboard.registers import SETUP_TIMEOUT_S, Answer, Dialect, Registers, obtain
 from onboard.rotation import Rotation
 from onboard.serial_port import Port
+from onboard.stops import Stops
 from onboard.torque_switch import TorqueSwitch
 from protocol import feetech, sts3215
 from protocol.errors import BusError, ConfigError
@@ -66,11 +67,12 @@ class FeetechBus(JointReadings):
         ids = self._ids = [joint.id for joint in spec.joints]
         self._motor_ids = [joint.id for joint in self._motors]
         self._sync_read = feetech.make_sync_read(_READ_FROM, _READ_BYTES, ids)
-        self._torque_on = self._torque(1)
+        self._stops = Stops(spec, spec.action, _count)
         self._line = Line(open_port, clock_s, feetech.Parser(), padding=feetech.PADDING)
         self._registers = Registers(self._line, _DIALECT)
         self._switch = TorqueSwitch(
-            self._line, self._registers, self._motors, sts3215.TORQUE_ENABLE, self._torque(0)
+            *(self._line, self._registers, self._motors),
+            *(sts3215.TORQUE_ENABLE, feetech.make_sync_write),
         )
         self._supply = [(0.0, 0.0)] * len(ids)
         self._alarms = [0] * len(ids)
@@ -118,16 +120,15 @@ class FeetechBus(JointReadings):
         self._line.send(feetech.make_sync_write(register.address, register.size, goals))
         self._heard_s = self._clock_s()
 
-    def power_on(self) -> Sequence[float]:
+    def power_on(self, may: Callable[[], bool] = always) -> Sequence[float]:
         """Goal where the joint is, speed and torque limit; once these stand, torque on."""
         obtain(self.read)
-        counts = [min(max(self.position_count[i], 0), _LAST_COUNT) for i in self._indices]
+        counts = self._stops.goals([self.position_count[index] for index in self._indices])
         orders = [
             (joint.id, self._orders(joint, count))
             for joint, count in zip(self._motors, counts, strict=True)
         ]
-        obtain(lambda: self._order(orders))
-        obtain(self._switch_on)
+        obtain(lambda: self._drive(orders, may))
         self._heard_s = self._clock_s()
         return [(count - sts3215.CENTRE_COUNT) * sts3215.RAD_PER_COUNT for count in counts]
 
@@ -206,7 +207,7 @@ class FeetechBus(JointReadings):
         self._keep(joint, sts3215.OPERATING_MODE, sts3215.POSITION_MODE)
         for gain in GAINS:
             self._keep(joint, gain, gain.initial)
-        low, high = sorted(_stop_count(joint, stop) for stop in (False, True))
+        low, high = self._stops.of(joint)
         self._keep(joint, sts3215.MIN_POSITION, low)
         self._keep(joint, sts3215.MAX_POSITION, high)
         self._registers.set(joint, sts3215.TORQUE_LIMIT, self._torque_limit)
@@ -223,13 +224,18 @@ class FeetechBus(JointReadings):
         speed = round(joint.velocity_max_rad_s * joint.gear / sts3215.RAD_S_PER_COUNT)
         return _ORDERS.pack(0, count, 0, speed, self._torque_limit)
 
+    def _drive(self, orders: Sequence[tuple[int, bytes]], may: Callable[[], bool]) -> None:
+        permitted(may)
+        self._order(orders)
+        self._switch_on(may)
+
     def _order(self, orders: Sequence[tuple[int, bytes]]) -> None:
         """Goals and limits into every servo, whether or not it has torque."""
         self._line.send(feetech.make_sync_write(_ORDERS_AT, _ORDERS_BYTES, orders))
         self._confirm(_ORDERS_AT, orders, "goal and limits")
 
-    def _switch_on(self) -> None:
-        self._line.send(self._torque_on)
+    def _switch_on(self, may: Callable[[], bool]) -> None:
+        self._switch.on(may)
         held = [(node, b"\1") for node in self._motor_ids]
         self._confirm(sts3215.TORQUE_ENABLE.address, held, "torque")
 
@@ -240,11 +246,6 @@ class FeetechBus(JointReadings):
         for joint, (node, data), frame in zip(self._motors, held, frames, strict=True):
             if frame.id != node or frame.params != data:
                 raise BusError(f"{named(joint)} did not take its {what}")
-
-    def _torque(self, value: int) -> bytes:
-        register = sts3215.TORQUE_ENABLE
-        orders = [(node, register.pack(value)) for node in self._motor_ids]
-        return feetech.make_sync_write(register.address, register.size, orders)
 
     def _audit(self, register: Register, wanted: int, sound: str) -> Finding:
         timeout_s = self._spec.bus.read_timeout_s
@@ -260,11 +261,6 @@ def _count(goal_rad: float) -> int:
     """Register value of a goal in the motor's direction; never beyond the turn."""
     count = sts3215.CENTRE_COUNT + round(goal_rad / sts3215.RAD_PER_COUNT)
     return min(max(count, 0), _LAST_COUNT)
-
-
-def _stop_count(joint: Joint, upper: bool) -> int:
-    stop_rad = joint.position_max_rad if upper else joint.position_min_rad
-    return _count(joint.sign * joint.gear * (stop_rad - joint.offset_rad))
 
 
 def _signed(value: int) -> int:

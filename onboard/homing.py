@@ -14,7 +14,14 @@ from protocol.robot_spec import PositionAction, RobotSpec
 
 
 class Homing(Protocol):
-    """A controller without I/O."""
+    """A controller without I/O.
+
+    Attributes:
+        lay: since it was last settled, the body has been tilted too far. A start over before it
+            settles does not forget it.
+    """
+
+    lay: bool
 
     def reset(self) -> None:
         """Start over."""

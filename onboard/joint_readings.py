@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from onboard.bus import Named, named
 from protocol import imu_node
+from protocol.errors import BusError
 from protocol.observation import LEVEL
 from protocol.robot_spec import Joint
+
+GRAVITY_AWAY = 0.05
+"""By how much the length of what an IMU calls gravity may differ from 1."""
 
 
 class Units(NamedTuple):
@@ -53,3 +59,10 @@ class JointReadings:
             self.imu_count[index] = count
             unit = imu_node.GRAVITY_PER_COUNT if index < 3 else imu_node.RAD_S_PER_COUNT
             self.inertial[index] = count * unit
+
+
+def require_gravity(imu: Named, counts: Sequence[int]) -> None:
+    """Raises BusError if the reading, in counts, cannot be how a body lies."""
+    length = math.hypot(counts[0], counts[1], counts[2]) * imu_node.GRAVITY_PER_COUNT
+    if abs(length - 1.0) > GRAVITY_AWAY:
+        raise BusError(f"{named(imu)} feels gravity of length {length:.2f}; calibrate it")

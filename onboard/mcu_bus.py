@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from onboard.bus import TRIPPED, Check, Fact, Node, named, out_of_range
+from onboard.bus import TRIPPED, Check, Fact, Node, always, named, out_of_range, permitted
 from onboard.finding import Finding, Verdict
 from onboard.joint_readings import JointReadings, Units
 from onboard.line import Line
@@ -90,9 +90,9 @@ class McuBus(JointReadings):
             raise BusError(f"goals do not fit the link: {error}") from error
         self._line.send(packet)
 
-    def power_on(self) -> Sequence[float]:
+    def power_on(self, may: Callable[[], bool] = always) -> Sequence[float]:
         """Zero goal, torque on, the deadline running; the board's own state confirms it."""
-        obtain(lambda: self._switch(self._on))
+        obtain(lambda: self._switch_on(may))
         return [0.0] * len(self._indices)
 
     def power_off(self) -> list[str]:
@@ -179,6 +179,10 @@ class McuBus(JointReadings):
         supply_v = self._state.supply_mv * mcu.VOLT_PER_COUNT
         temperature_c = float(self._state.channels[joint.id].temperature_c)
         return Node(joint.name, joint.id, board.model, board.firmware, supply_v, temperature_c)
+
+    def _switch_on(self, may: Callable[[], bool]) -> None:
+        permitted(may)
+        self._switch(self._on)
 
     def _switch(self, power: mcu.Power) -> None:
         """Raises BusError unless the board's answer shows what was ordered."""

@@ -12,6 +12,7 @@ Choices worth knowing:
   timeout leads to RECOVER: lateness and a tripped motor watchdog pass, so the robot drives home and
   goes on. GIVE_UP leads to IDLE instead: there is no policy left to trust, or the third HOLD came
   without a completed episode between.
+* GIVE_UP also ends a RECOVER in which the body lay: a hand has righted it, and may still be there.
 * A run of bad policy outputs goes to HOLD only if no previous policy is left to roll back to; then
   no policy is active, so the HOLD ends in IDLE and START is refused until a new policy arrives.
 * Homing or recovering for too long is a FAULT: something mechanical is wrong.

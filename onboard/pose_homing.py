@@ -20,6 +20,9 @@ class PoseHoming:
 
     Where an action is a step of the goal, the steps lead the *measured* joint home, so that
     gravity leaves no error. Where it is a place, a reference walks from the measured pose.
+
+    Attributes:
+        lay: see :class:`onboard.homing.Homing`.
     """
 
     def __init__(self, spec: RobotSpec, action: PositionAction) -> None:
@@ -36,10 +39,12 @@ class PoseHoming:
             self._tilt_rad = homing.settled_tilt_rad
         self._reference_rad: list[float] = []
         self._calm_ticks = 0
+        self.lay = False
         self.action: NDArray[np.float32] = np.zeros(len(self._joints), dtype=np.float32)
 
     def reset(self) -> None:
         """Start over, from wherever the joints are."""
+        self.lay = self.lay and not self.settled
         self._calm_ticks = 0
         self._reference_rad = []
 
@@ -62,7 +67,9 @@ class PoseHoming:
             step_rad = self._step(home_rad - self._reference_rad[index])
             self._reference_rad[index] += step_rad
             self.action[index] = self._unit(index, step_rad)
-        calm = tilt_rad < self._tilt_rad and self._calm(position_rad, velocity_rad_s)
+        upright = tilt_rad < self._tilt_rad
+        self.lay = self.lay or not upright
+        calm = upright and self._calm(position_rad, velocity_rad_s)
         self._calm_ticks = self._calm_ticks + 1 if calm else 0
         return self.action
 

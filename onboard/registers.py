@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from onboard.bus import Named, named
+from onboard.bus import Named, always, named, permitted
 from onboard.line import Line
 from protocol.errors import BusError, WireError
 from protocol.register import Register
@@ -63,12 +63,21 @@ class Registers(Generic[FrameT]):
         packet = self._dialect.read(joint.id, register.address, register.size)
         return register.unpack(self._answer(joint, packet, register.size))
 
-    def set(self, joint: Named, register: Register, value: int) -> None:
-        """Make a register hold ``value``. Raises BusError unless it reads back."""
+    def set(
+        self, joint: Named, register: Register, value: int, may: Callable[[], bool] = always
+    ) -> None:
+        """Make a register hold ``value``. Raises BusError unless it reads back.
+
+        Args:
+            joint: whose.
+            register: which.
+            value: count to hold.
+            may: asked each time before the packet goes; once it says no, that is a BusError.
+        """
         if register.address < self._dialect.eeprom_end and self.get(joint, register) == value:
             return
         packet = self._dialect.write(joint.id, register.address, register.pack(value))
-        self._answer(joint, packet, 0)
+        self._answer(joint, packet, 0, may)
         if self.get(joint, register) != value:
             raise BusError(f"{named(joint)}: {register.name} did not take the value {value}")
 
@@ -80,9 +89,12 @@ class Registers(Generic[FrameT]):
             raise BusError(f"{named(joint)}: no answer to a read of {register.name}")
         return register.unpack(answer.data)
 
-    def _answer(self, joint: Named, packet: bytes, size: int) -> bytes:
+    def _answer(
+        self, joint: Named, packet: bytes, size: int, may: Callable[[], bool] = always
+    ) -> bytes:
         """Data of one node's answer, asking again if it is lost."""
         for attempt in range(SETUP_TRIES):
+            permitted(may)
             try:
                 answer = self._once(packet, SETUP_TIMEOUT_S)
             except BusError as error:

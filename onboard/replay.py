@@ -251,7 +251,7 @@ class _Silence:
     def write(self, goal: object) -> None:
         """Taken."""
 
-    def power_on(self) -> list[float]:
+    def power_on(self, may: object) -> list[float]:
         """Taken."""
         return []
 

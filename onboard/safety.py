@@ -16,13 +16,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard.bus import TRIPPED, Check, Fact, out_of_range
+from onboard.bus import TRIPPED, Check, Fact, out_of_range, permitted
 from onboard.estop_latch import EstopLatch
 from onboard.modes import Event
 from onboard.wire import Wire
 from protocol.actuation import motor_of
 from protocol.envelope import Limited
-from protocol.errors import BusError
 from protocol.robot_spec import PositionAction, RobotSpec
 
 
@@ -59,10 +58,13 @@ class Safety:
             BusError: a motor does not confirm, or an emergency stop is latched.
         """
         self._at_rest()
-        goals = [] if self._latch.is_set else self._bus.power_on()
-        if self._latch.is_set:  # before, or between two of the bus's steps
-            self._bus.cut()
-            raise BusError("no torque: an emergency stop is latched")
+        try:
+            permitted(self._may_move)
+            goals = self._bus.power_on(self._may_move)
+            permitted(self._may_move)
+        finally:
+            if self._latch.is_set:  # before, or between two of the bus's steps, however it ended
+                self._bus.cut()
         self._adopt(goals)
 
     def cut(self) -> None:
@@ -183,6 +185,9 @@ class Safety:
         if told_ms != armed_ms:
             return f"its watchdog is {told_ms} ms, not {armed_ms} ms; it has restarted"
         return None
+
+    def _may_move(self) -> bool:
+        return not self._latch.is_set
 
     def _adopt(self, goals: Sequence[float]) -> None:
         """The motors follow these goals, which nobody asked for."""

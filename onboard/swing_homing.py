@@ -55,6 +55,7 @@ class SwingHoming:
         full_scale_nm = action.torque_constant_nm_a * action.current_max_a
         self._damping = action.joint_damping_nm_s / full_scale_nm
         self._friction = action.joint_friction_nm / full_scale_nm
+        self.lay = False
         self._spin_lead_s = SPIN_LEAD_TICKS * spec.tick_s
         self._needed_ticks = math.ceil(spec.homing.settled_for_s * spec.control_hz)
         self._calm_ticks = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from onboard.stopwatch import Section, Stopwatch
@@ -19,8 +19,11 @@ class Wire(Protocol):
     def write(self, goal: Sequence[float]) -> None:
         """Send goals, one per actuated joint. Raises BusError if nothing was sent."""
 
-    def power_on(self) -> Sequence[float]:
-        """Torque on without motion; the goals then in force. Raises BusError."""
+    def power_on(self, may: Callable[[], bool]) -> Sequence[float]:
+        """Torque on without motion, as long as ``may`` says so; the goals then in force.
+
+        Raises BusError.
+        """
         ...
 
     def power_off(self) -> list[str]:
@@ -50,9 +53,9 @@ class TimedWire:
         finally:
             self._stopwatch.lap(Section.WRITE)
 
-    def power_on(self) -> Sequence[float]:
+    def power_on(self, may: Callable[[], bool]) -> Sequence[float]:
         """As the wire does it."""
-        return self._wire.power_on()
+        return self._wire.power_on(may)
 
     def power_off(self) -> list[str]:
         """As the wire does it."""

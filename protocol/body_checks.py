@@ -27,6 +27,8 @@ def body_problems(spec: RobotSpec) -> Iterator[str]:
             yield from (f"observation[{index}]{problem}" for problem in _term(spec, term))
     if spec.homing.settled_tilt_rad is not UNSET and spec.imu is UNSET:
         yield "homing.settled_tilt_rad needs an [imu] table"
+    if spec.homing.settled_tilt_rad is UNSET and UNSET not in (spec.imu, spec.legs):
+        yield "homing.settled_tilt_rad is missing: a robot with [legs] is not at home if it lies"
     for name, task in spec.tasks.items():
         yield from _speed_problems(name, task)
 

@@ -147,7 +147,7 @@ def test_a_late_reply_is_never_taken_for_the_next_one(tmp_path: Path) -> None:
     thread = threading.Thread(target=server.serve)
     thread.start()
     client = ControlClient(path, timeout_s=0.05)
-    with pytest.raises(WireError):
+    with pytest.raises(WireError, match=r"control is busy: no answer within 0\.05 s"):
         client.command(Start())
     release.set()
     client = ControlClient(path)

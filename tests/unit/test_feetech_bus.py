@@ -131,7 +131,7 @@ def test_facts_are_asked_in_turn_motor_by_motor(bus: FeetechBus) -> None:
     bus.connect()
     bus.power_on()
     seen = [bus.check_next() for _ in range(len(IN_TURN) + 1)]
-    assert [(check.joint.name, check.fact) for check in seen] == [
+    assert [(check.node.name, check.fact) for check in seen] == [
         *(("pan", fact) for fact in IN_TURN),
         ("lift", Fact.FAULT),
     ]
@@ -159,7 +159,7 @@ def test_an_alarm_comes_with_the_reading(bus: FeetechBus, port: Any) -> None:
     servo(port, 4).table.put(sts3215.MAX_TEMPERATURE, 20)
     bus.read()
     assert bus.alert
-    faults = {check.joint.name: check.value for check in bus.check_all(Fact.FAULT)}
+    faults = {check.node.name: check.value for check in bus.check_all(Fact.FAULT)}
     assert faults == {"pan": 0, "lift": 0, "elbow": 0, "flex": feetech.Alarm.TEMPERATURE, "roll": 0}
 
 

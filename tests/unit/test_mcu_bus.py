@@ -181,6 +181,25 @@ def test_a_fault_comes_with_the_reading_and_takes_the_torque(bus: McuBus, port: 
         bus.connect()
 
 
+def test_power_that_a_cut_took_does_not_come_back_with_a_retry(bus: McuBus, port: Any) -> None:
+    """The cut comes between the order and its answer, which is lost."""
+    bus.connect()
+    allowed, keep = [True], port.write
+
+    def write(data: bytes) -> None:
+        keep(data)
+        if board(port)._powered:
+            allowed[0], port.mute = False, True
+            bus.cut()
+
+    port.write = write
+    port.spoil = lambda data: b"" if board(port)._powered else data
+    with pytest.raises(BusError, match="an emergency stop is latched"):
+        bus.power_on(lambda: allowed[0])
+    assert allowed == [False]
+    assert not board(port)._powered
+
+
 def test_a_silent_board_is_an_error_within_the_deadline(bus: McuBus, port: Any) -> None:
     bus.connect()
     port.mute = True

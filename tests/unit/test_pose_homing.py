@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 from made_arm import ARM, load_arm
+from made_quadruped import load_quadruped
 
 from onboard.homing import Homing, homing_for
 from onboard.pose_homing import PoseHoming
@@ -36,6 +37,20 @@ def test_it_settles_only_after_being_still_for_long_enough() -> None:
     assert settled_after(homing, 1, HOME, STILL)
     homing.reset()
     assert not homing.settled
+
+
+def test_that_the_body_lay_is_forgotten_only_at_home() -> None:
+    walker = load_quadruped()
+    homing, home = homing_for(walker), walker.homing.home_rad
+    homing.update(home, [0.0] * 12, tilt_rad=0.36)
+    homing.reset()
+    assert homing.lay, "a start over is no proof that it stands by itself"
+    for _ in range(15):
+        homing.update(home, [0.0] * 12, tilt_rad=0.34)
+    assert homing.settled
+    assert homing.lay
+    homing.reset()
+    assert not homing.lay
 
 
 @pytest.mark.parametrize("joint", range(5))

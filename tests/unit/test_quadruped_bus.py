@@ -40,6 +40,14 @@ def node(port: Any, number: int) -> Any:
     return port.rig._firmware._nodes[number]
 
 
+def feel_instead(port: Any, gravity: tuple[int, int, int]) -> None:
+    """Whatever the body does, the IMU shows these counts."""
+    imu = node(port, IMU_ID)
+    imu.feel = lambda attitude: None
+    for register, count in zip(imu_node.GRAVITY, gravity, strict=True):
+        imu.table.put(register, count)
+
+
 def held(port: Any, register: Register) -> list[int]:
     return [node(port, number).table.get(register) for number in MOTORS]
 
@@ -180,13 +188,36 @@ def test_a_bus_without_its_imu_is_refused(bus: DynamixelBus, port: Any) -> None:
 def test_an_imu_that_feels_no_gravity_is_found(bus: DynamixelBus, port: Any) -> None:
     nodes = bus.connect()
     assert {each.verdict for each in bus.audit(nodes)} == {Verdict.OK}
-    node(port, IMU_ID).feel = lambda attitude: None
-    for register in imu_node.GRAVITY:
-        node(port, IMU_ID).table.put(register, 4000)
+    feel_instead(port, (4000, 4000, 4000))
+    with pytest.raises(BusError, match=r"node 13 \(imu\) feels gravity of length 0.42"):
+        bus.connect()
+
+
+@pytest.mark.parametrize("gravity", [(0, 0, 0), (0, 0, -17_300), (0, 0, -15_500)])
+def test_what_cannot_be_gravity_is_no_reading(
+    bus: DynamixelBus, port: Any, gravity: tuple[int, int, int]
+) -> None:
+    """All zeros, as a node sends while its sensor hangs, would look like a fall."""
+    bus.connect()
+    before = [*bus.inertial], [*bus.imu_count]
+    feel_instead(port, gravity)
+    with pytest.raises(BusError, match="feels gravity of length"):
+        bus.read()
+    assert ([*bus.inertial], [*bus.imu_count]) == before
+    feel_instead(port, (0, 0, -17_100))
     bus.read()
-    (found,) = (each for each in bus.audit(nodes) if each.what == "imu")
-    assert found.verdict is Verdict.FAILED
-    assert "gravity of length 0.42" in found.detail
+    assert bus.imu_count[:3] == [0, 0, -17_100]
+
+
+def test_an_imu_s_hardware_error_is_among_the_nodes(bus: DynamixelBus, port: Any) -> None:
+    bus.connect()
+    node(port, IMU_ID).table.put(xl330.HARDWARE_ERROR, 4)
+    bus.read()
+    assert bus.alert
+    faults = {check.node.name: check.value for check in bus.check_all(Fact.FAULT)}
+    assert len(faults) == 13
+    assert {name for name, value in faults.items() if value} == {"imu"}
+    assert len(bus.check_all(Fact.WATCHDOG)) == 12, "it has none"
 
 
 def test_a_load_is_shown_as_a_share_of_the_stall_torque(bus: DynamixelBus, port: Any) -> None:

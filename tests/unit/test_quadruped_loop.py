@@ -26,6 +26,7 @@ from onboard.replay import Replay, differences
 from onboard.self_test import self_test
 from onboard.step_judge import StepJudge
 from protocol import dynamixel as dxl
+from protocol import imu_node, xl330
 from protocol.modes import Mode
 from protocol.observation import Layout
 from protocol.step_record import End, Flag, decode_rows, dtype_of
@@ -36,7 +37,7 @@ from sim_harness.env import RigEnv
 SPEC = load_quadruped()
 TASK, LAYOUT = SPEC.task("walk"), Layout(SPEC)
 STANDS_M = 0.14
-UPSIDE_DOWN = (0.0, 1.0, 0.0, 0.0)
+UPRIGHT, UPSIDE_DOWN = (1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0)
 
 
 @pytest.fixture
@@ -101,6 +102,7 @@ def test_the_policy_is_asked_at_half_the_rate_of_the_bus(running: Bench) -> None
 
 
 def test_what_it_observes_is_what_the_body_does(running: Bench) -> None:
+    lay(running.port.rig._plant, UPRIGHT, 0.3)  # in the air no foot brakes the turn
     running.port.rig._plant._data.qvel[5] = 0.5
     running.run(1)
     assert observed(running, "gyro:z") == pytest.approx(0.5, abs=0.3)
@@ -137,8 +139,52 @@ def test_a_fall_ends_the_episode_and_it_is_not_at_home_until_it_stands(running: 
     assert End.TERMINATED in ends[-3:]
     running.run(150)
     assert running.mode is Mode.RECOVER, "its legs are home, its body is not"
-    lay(running.port.rig._plant, (1.0, 0.0, 0.0, 0.0), 0.17)
-    running.until(Mode.RUN, 100)
+
+
+def test_a_hand_that_rights_it_does_not_start_it(running: Bench) -> None:
+    lay(running.port.rig._plant, UPSIDE_DOWN, 0.1)
+    running.run(50)
+    assert running.mode is Mode.RECOVER
+    lay(running.port.rig._plant, UPRIGHT, 0.17)
+    running.until(Mode.IDLE, 100)
+    assert "it lay and was righted" in running.control.life.reason
+    assert running.control.life.changes[-1].old == "RECOVER"
+    assert running.obey(Start()).ok
+    running.until(Mode.RUN, 1000)
+    running.until(Mode.RECOVER, TASK.episode_steps + 2)
+    running.until(Mode.RUN, 400)
+
+
+def test_nor_does_it_if_the_loop_stalls_meanwhile(running: Bench) -> None:
+    lay(running.port.rig._plant, UPSIDE_DOWN, 0.1)
+    running.run(50)
+    running.clock.sleep(2.0)
+    running.run(2)
+    assert running.mode is Mode.HOLD
+    lay(running.port.rig._plant, UPRIGHT, 0.17)
+    running.until(Mode.RECOVER, 50)
+    running.until(Mode.IDLE, 150)
+    assert "it lay and was righted" in running.control.life.reason
+
+
+def test_an_imu_that_shows_nothing_is_no_fall_but_a_dead_bus(running: Bench) -> None:
+    imu = running.node(SPEC.imu.id)
+    imu.feel = lambda attitude: None
+    for register in imu_node.GRAVITY:
+        imu.table.put(register, 0)
+    running.run(3)
+    assert running.mode is Mode.RUN
+    assert (running.rows()["flags"][-3:] & Flag.STALE_SENSOR).all()
+    assert not running.rows()["end"][-3:].any()
+    running.until(Mode.FAULT, SPEC.bus.misses_to_fault)
+    assert "node 13 (imu) feels gravity of length 0.00" in running.control.life.reason
+
+
+def test_an_imu_s_hardware_error_latches(running: Bench) -> None:
+    running.node(SPEC.imu.id).table.put(xl330.HARDWARE_ERROR, 4)
+    running.run(2)
+    assert running.mode is Mode.FAULT
+    assert running.control.life.reason.startswith("imu: hardware error 0x04")
 
 
 def test_left_lying_it_gives_up(running: Bench) -> None:

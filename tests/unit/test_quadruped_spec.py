@@ -17,6 +17,7 @@ NONSENSE = {
     "an IMU on another bus": ('kind = "dynamixel2"', 'kind = "mcu"', "does not speak 'mcu'"),
     "upright without an IMU": ("[imu]", "[budget_]", "budget_"),
     "a leg without joints": ('names = ["front_left"', 'names = ["middle"', "'middle_roll'"),
+    "lying at home": ("settled_tilt_rad = ", "# ", "homing.settled_tilt_rad is missing"),
     "a hip too few": ("hip_m = [[0.1, 0.05], ", "hip_m = [", "legs.hip_m needs 4 pairs"),
     "no axis": (AHEAD, '{ kind = "speed", scale = 2.0 }', ".axis of speed must be x or y"),
     "no such axis": (AHEAD, AHEAD.replace('"x"', '"z"'), ".axis of speed must be x or y"),

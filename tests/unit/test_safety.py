@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from onboard.bus import TRIPPED, Check, Fact
+from onboard.bus import TRIPPED, Check, Fact, out_of_range
 from onboard.bus_choice import bus_for
 from onboard.estop_latch import EstopLatch
 from onboard.modes import Event
@@ -65,7 +65,7 @@ class Wires:
     def write(self, current_a: Sequence[float]) -> None:
         self.sent.append(list(current_a))
 
-    def power_on(self) -> list[float]:
+    def power_on(self, may: object) -> list[float]:
         return []
 
     def power_off(self) -> list[str]:
@@ -227,12 +227,12 @@ def test_a_cut_never_raises_and_latches_without_a_bus(furuta: RobotSpec, rig_por
 def test_a_cut_that_comes_while_the_torque_comes_on_wins(
     furuta: RobotSpec, rig_port: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cut's packet goes first, the bus's own torque-on after it."""
+    """The cut's packet goes first, and after it the torque-on of a bus that asks nobody."""
     safety = connected(furuta, rig_port)
     safety.power_off()
     power_on = safety._bus.power_on
 
-    def overtaken() -> Sequence[float]:
+    def overtaken(may: object) -> Sequence[float]:
         safety.cut()
         goals = power_on()
         assert torque(rig_port) == 1
@@ -269,6 +269,15 @@ def test_facts_are_judged(
 ) -> None:
     verdict = connected(furuta, rig_port).judge(Check(furuta.joints[0], fact, value))
     assert (verdict and verdict[0]) is event
+
+
+def test_a_supply_is_judged_as_its_node_counts_it(furuta: RobotSpec) -> None:
+    """126 counts of 0.1 V are 12.600000000000001 V."""
+    safety = msgspec.structs.replace(furuta.safety, voltage_min_v=9.3, voltage_max_v=12.6)
+    spec = msgspec.structs.replace(furuta, safety=safety)
+    assert out_of_range(spec, voltage_v=126 * 0.1) is None
+    assert out_of_range(spec, voltage_v=93 * 0.1) is None
+    assert out_of_range(spec, voltage_v=127 * 0.1) is not None
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ class SlowWire:
         if self.broken:
             raise BusError("no cable")
 
-    def power_on(self) -> None:
+    def power_on(self, may: object) -> None:
         self.calls.append("on")
 
     def power_off(self) -> list[str]:
@@ -112,7 +112,7 @@ def test_limiting_ends_where_writing_begins(times: Times, broken: bool) -> None:
     times.watch.stop()
     assert times.watch.section_span_us[Section.LIMIT] == pytest.approx(1000.0)
     assert times.watch.section_span_us[Section.WRITE] == pytest.approx(3000.0)
-    wire.power_on()
+    wire.power_on(lambda: True)
     wire.cut()
     assert (wire.power_off(), slow.calls) == (["arm"], ["", "on", "cut"])
 
