@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zmq
+from endless_message import sending_without_end
 from made_records import SPEC, make_records
 from made_server import Site, until
 from serving import serving
@@ -199,16 +200,13 @@ class Faucet:
 
 def test_a_message_without_an_end_costs_its_sender_the_connection(site, context, tmp_path):
     enrolled(site, "hostile")
-    bad = load_identity(site.keys.parent / "hostile" / "keys")
     with serving(site) as server, honest(site, context, tmp_path) as robot:
         robot.deliver()
         before = server.memory_bytes()
         with (
             closing(Faucet(site.endpoint, 200 * MEBIBYTE)) as faucet,
-            closing(connect(context, faucet.endpoint, bad)) as dealer,
+            sending_without_end(faucet.endpoint, site.keys.parent / "hostile" / "keys"),
         ):
-            assert dealer.poll(round(PATIENCE_S * 1e3), zmq.POLLOUT)
-            dealer.send_multipart([bytes(64 << 10)] * 4000, zmq.DONTWAIT)  # 250 MiB
             until(lambda: server.refused("message without an end"), PATIENCE_S)
             robot.deliver()
         assert server.memory_bytes() < before + MEMORY_BOUND_BYTES
