@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sysconfig
 from collections.abc import Callable
@@ -26,7 +27,19 @@ def compiled(function: F) -> F:
     """
     if not can_compile():
         return function
+    _keep_graphs()
     graph: F = torch.compile(  # type: ignore[call-overload]
         function, fullgraph=True, dynamic=False, isolate_recompiles=True
     )
     return graph
+
+
+def _keep_graphs() -> None:
+    """Compiled graphs outlive the machine's temporary files, unless the user chose a place."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    place = home / "wombet" / "compiled"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # PyTorch's own place will do
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(place))

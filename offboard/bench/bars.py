@@ -19,7 +19,7 @@ from offboard.bench.switching import FINE_TUNED, OURS, SCRATCH
 Json = dict[str, Any]
 
 HOPELESS = ("cheetah_inverted",)
-"""Pairs where letting go is the right answer: nothing can halve the steps of SAC from scratch."""
+"""Pairs where letting go is the right answer: no old data can halve the steps of SAC."""
 
 LETTING_GO = (*HOPELESS, "furuta_gap_4")
 
@@ -69,13 +69,14 @@ def _against_sac(grid: Grid, sac: Sequence[str]) -> Json:
         theirs = min((grid[pair, m].steps_iqm for m in sac if (pair, m) in grid), default=math.inf)
         if method == OURS and 0.0 < theirs < math.inf:
             ratios[pair] = ours.steps_iqm / theirs
-    counted = [ratio for pair, ratio in ratios.items() if pair not in HOPELESS]
+    hopeful = [ratio for pair, ratio in ratios.items() if pair not in HOPELESS]
     return _bar(
-        "≤ 0.5 on every pair that SAC learns, the hopeless one aside",
+        "≤ 0.5 on every pair that SAC learns",
         ratios,
-        _all(ratio <= 0.5 for ratio in counted),
+        _all(ratio <= 0.5 for ratio in ratios.values()),
+        met_hopeless_aside=_all(ratio <= 0.5 for ratio in hopeful),
         goal="≤ 0.25",
-        goal_met=_all(ratio <= 0.25 for ratio in counted),
+        goal_met=_all(ratio <= 0.25 for ratio in ratios.values()),
     )
 
 
@@ -97,14 +98,14 @@ def _much_worse(versus: Json) -> bool:
 
 
 def _flagship(grid: Grid, pair: str) -> Json:
-    """Seeds that reach 90 % of the expert's return within 2,000 target steps."""
-    wanted = "8 of 10 seeds reach 90 % of the expert within 2,000 steps"
+    """Seeds worth 90 % of the expert after 2,000 target steps; an earlier peak does not count."""
+    wanted = "8 of 10 seeds have 90 % of the expert after 2,000 steps"
     ours = grid.get((pair, OURS))
     if ours is None:
         return _bar(wanted, None, None)
     level = 0.9 * np.array([result.expert_return for result in ours.results])
-    best = ours.returns[:, ours.steps <= 2_000].max(1)
-    reached, seeds = int((best >= level).sum()), len(ours.seeds)
+    there = ours.returns[:, ours.steps <= 2_000][:, -1]
+    reached, seeds = int((there >= level).sum()), len(ours.seeds)
     met = reached >= 0.8 * seeds if seeds >= 10 else None
     return _bar(wanted, {"reached": reached, "seeds": seeds}, met)
 

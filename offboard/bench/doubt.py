@@ -1,5 +1,7 @@
 """How far a cell's model can be believed: rank correlation, detection and calibrated bounds.
 
+Every estimator is judged; bounds and headline are those of ``total``.
+
 Measured on fresh episodes in which each has its own share of random actions, so that there are
 states the policy alone would never show.
 """
@@ -20,8 +22,8 @@ from offboard.calibration import Bound, CalibrationConfig, bounds
 from offboard.replay import Batch, join
 from offboard.rollout import Env, Policy, actor_policy, step_env
 from offboard.run_dir import open_run
-from offboard.uncertainty import Quality, estimator, quality
-from offboard.world_model import ModelState
+from offboard.uncertainty import Estimator, Quality, Values, estimator, estimators, quality
+from offboard.world_model import ModelState, WorldModel
 
 CALIBRATION_EPISODES, FRESH_EPISODES = 120, 120
 EPISODE_STEPS = 150
@@ -71,7 +73,8 @@ def _at_home(pair: Pair, problem: Problem, prior: Prior, seed: int) -> dict[str,
         model, prior.model, estimate, calibration, fresh, HORIZONS, problem.discount,
         CalibrationConfig(), generator,
     )  # fmt: skip
-    return _headline(quality(estimate, model, prior.model, join(fresh)), claims)
+    judged = _judged(_estimators(pair, problem, prior), model, prior.model, join(fresh))
+    return _headline(judged[ESTIMATOR], claims) | _named("source", judged)
 
 
 def _away(
@@ -79,15 +82,35 @@ def _away(
 ) -> dict[str, Any]:
     """In the target: the adapted model, and the source's, whose doubt is blind there."""
     model = problem.world_model(pair.recipe.model)
-    estimate = estimator(ESTIMATOR, model)
+    every = _estimators(pair, problem, prior)
     policy = _policy(pair, problem, prior, torch.Generator().manual_seed(seed))
     target = join(_episodes(pair.target, policy, FRESH_EPISODES // 3, seed))
-    found = quality(estimate, model, adapted, target)
+    judged = _judged(every, model, adapted, target)
     return {
-        "spearman_target": found.spearman,
-        "auc_target": found.auc,
-        "spearman_target_unadapted": quality(estimate, model, prior.model, target).spearman,
+        "spearman_target": judged[ESTIMATOR].spearman,
+        "auc_target": judged[ESTIMATOR].auc,
+        "spearman_target_unadapted": quality(every[ESTIMATOR], model, prior.model, target).spearman,
+        **_named("target", judged),
     }
+
+
+def _estimators(pair: Pair, problem: Problem, prior: Prior) -> dict[str, Estimator]:
+    """All; those of value ask the source's networks."""
+    sac = problem.sac(pair.recipe.sac)
+    values = Values(sac.actor_space.view(prior.sac.actor), sac.critic_space.view(prior.sac.critic))
+    return estimators(problem.world_model(pair.recipe.model), values)
+
+
+def _judged(
+    every: dict[str, Estimator], model: WorldModel, state: ModelState, data: Batch
+) -> dict[str, Quality]:
+    return {name: quality(one, model, state, data) for name, one in every.items()}
+
+
+def _named(where: str, judged: dict[str, Quality]) -> dict[str, float]:
+    """Flat, as a cell's other figures are."""
+    figures = {f"spearman_{where}_{name}": one.spearman for name, one in judged.items()}
+    return figures | {f"auc_{where}_{name}": one.auc for name, one in judged.items()}
 
 
 def _policy(pair: Pair, problem: Problem, prior: Prior, generator: torch.Generator) -> Policy:

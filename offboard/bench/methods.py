@@ -19,7 +19,7 @@ from offboard.bench.transfer_agent import TransferAgent
 from offboard.bench.world import sac_of
 from offboard.finetune import FinetuneConfig, Learner
 from offboard.planner_policy import PlannerArchitecture, SearchConfig
-from offboard.replay import empty
+from offboard.replay import empty, join
 from offboard.sac import Sac, SacConfig
 from offboard.switch import Course
 from offboard.world_model import WorldModel
@@ -63,14 +63,17 @@ def _sac(bench: Bench, config: SacConfig | None = None) -> Sac:
     return sac_of(bench.O, bench.A, bench.discount, config or bench.sac)
 
 
-def _learner(bench: Bench, terms: Terms, course: Course | None) -> tuple[Learner, Sac]:
+def _learner(
+    bench: Bench, terms: Terms, course: Course | None, generated: bool = False
+) -> tuple[Learner, Sac]:
+    """The prior is the source's replay, and what was ``generated`` from it where asked for."""
     source, sac = bench.known_source(), _sac(bench)
     learner = Learner(
         sac,
         bench.model,
         sac.restart(source.actor, source.critic),
         bench.known_model(),
-        source.replay,
+        join([source.replay, source.kept]) if generated else source.replay,
         replace(terms.finetune, course=course),
         bench.seed,
         terms.random_reward,
@@ -79,11 +82,11 @@ def _learner(bench: Bench, terms: Terms, course: Course | None) -> tuple[Learner
     return learner, sac
 
 
-def _ours(course: Course | None, actor: bool = False) -> Make:
+def _ours(course: Course | None, actor: bool = False, generated: bool = False) -> Make:
     """What acts is what the family deploys, or the ``actor`` in any case."""
 
     def make(bench: Bench, terms: Terms) -> Agent:
-        learner, sac = _learner(bench, terms, course)
+        learner, sac = _learner(bench, terms, course, generated)
         agent = TransferAgent(learner, bench.model, sac, bench.seed + 1)
         if actor or not terms.planner:
             return agent
@@ -92,6 +95,12 @@ def _ours(course: Course | None, actor: bool = False) -> Make:
         )
 
     return make
+
+
+def _fine_tuned_kept(bench: Bench, terms: Terms) -> Agent:
+    """Fine-tuning that deploys the best measured of its snapshots, as ours does."""
+    learner, sac = _learner(bench, terms, Course.FINETUNE)
+    return TransferAgent(learner, bench.model, sac, bench.seed + 1, kept_anyway=True)
 
 
 @cache
@@ -138,7 +147,9 @@ METHODS: dict[str, Method] = {
     "ours": Method(_ours(None)),
     "ours_always": Method(_ours(Course.RELABEL)),
     "ours_actor": Method(_ours(None, actor=True)),
+    "ours_generated": Method(_ours(None, generated=True), generates=True),
     "ft": Method(_ours(Course.FINETUNE)),
+    "ft_kept": Method(_fine_tuned_kept),
     "scratch": Method(_scratch),
     "rlpd": Method(_rlpd),
     "raw": Method(_warm(lambda _: symmetric, kept=False)),

@@ -13,7 +13,8 @@ QUOTABLE = 5
 FLAGSHIP = 10
 CORE = ("ours", "ft", "scratch", "ours_always")
 """Ours, what it may fall back to, and the course it may refuse: what judges the switch."""
-PEERS = ("rlpd", "wombet")
+PEERS = ("rlpd", "wombet", "ft_kept", "ours_generated")
+"""Peers, fine-tuning with our choice of snapshots, and ours with generated data beside the old."""
 IN_REAL_TIME = ("ours", "ours_actor", "ft", "raw")
 
 
@@ -36,7 +37,7 @@ class Share:
 
 
 DEFAULT = (
-    Share("cheetah_front_thigh", CORE),
+    Share("cheetah_front_thigh", (*CORE, "ft_kept")),
     Share("cheetah_inverted", CORE[:3]),
     Share("furuta", CORE, FLAGSHIP),
     Share("furuta", PEERS),

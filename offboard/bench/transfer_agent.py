@@ -3,7 +3,8 @@
 The learner's newest actor explores. What would be deployed is the best snapshot of those that have
 acted for an episode, as on the robot: late training and the dip after a change of task must not
 destroy a good policy. A snapshot is worth the less of what was measured and what the adapted model
-expects. Where the model has no say (the course is not ``relabel``) the newest is deployed.
+expects. Where the model has no say (the course is not ``relabel``) the newest is deployed, unless
+snapshots are ``kept_anyway``: then what was measured decides alone.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ ARRIVAL = 25
 """Transitions arrive together, as the robot's batches do (half a second at 50 Hz)."""
 STARTS, SNAPSHOTS = 8, 6
 LOOK_AHEAD = 250
+_NEWEST = (Course.FINETUNE, Course.SCRATCH)
 
 
 @dataclass(eq=False)
@@ -42,10 +44,13 @@ class _Kept:
 class TransferAgent:
     """Feeds a :class:`Learner` and lets it do all it owes at each arrival."""
 
-    def __init__(self, learner: Learner, model: WorldModel, sac: Sac, seed: int) -> None:
+    def __init__(
+        self, learner: Learner, model: WorldModel, sac: Sac, seed: int, kept_anyway: bool = False
+    ) -> None:
         self._learner = learner
         self._model = model
         self._sac = sac
+        self._kept_anyway = kept_anyway
         self._generator = torch.Generator().manual_seed(seed)
         self._waiting: list[Batch] = []
         self._starts: list[Tensor] = []
@@ -79,7 +84,7 @@ class TransferAgent:
         if self._learner.due_for_adaptation:
             self._learner.adapt()
         self._learner.train(max(0, self._learner.updates_owed))
-        if self._learner.evidence.course in (Course.FINETUNE, Course.SCRATCH):
+        if not self._kept_anyway and self._learner.evidence.course in _NEWEST:
             self._kept = [_Kept(self._learner.state.actor)]
         elif over:
             self._keep()
@@ -100,21 +105,27 @@ class TransferAgent:
             del self._kept[_best([-worth for worth in self._worth(before)])]
 
     def _deployed(self) -> Tensor:
-        if not (self._learner.trusts_model and self._starts):
+        if not (self._kept_anyway or (self._learner.trusts_model and self._starts)):
             return self._learner.state.actor
         flown = [kept for kept in self._kept if kept.measured] or self._kept
         return flown[_best(self._worth(flown))].actor
 
     def _worth(self, candidates: Sequence[_Kept]) -> list[float]:
         """Rewards per step: the less of what the model expects of each and what was measured."""
-        expected = imagined_returns(
+        return [
+            min(expected, mean(kept.measured) if kept.measured else math.inf)
+            for expected, kept in zip(self._expected(candidates), candidates, strict=True)
+        ]
+
+    def _expected(self, candidates: Sequence[_Kept]) -> list[float]:
+        """Rewards per step as the model has it; without a model to ask, anything."""
+        if not self._learner.trusts_model:
+            return [math.inf] * len(candidates)
+        totals = imagined_returns(
             self._model, self.model_state, [self._act(kept.actor) for kept in candidates],
             torch.stack(self._starts), LOOK_AHEAD,
         )  # fmt: skip
-        return [
-            min(total / LOOK_AHEAD, mean(kept.measured) if kept.measured else math.inf)
-            for total, kept in zip(expected, candidates, strict=True)
-        ]
+        return [total / LOOK_AHEAD for total in totals]
 
     def _act(self, actor: Tensor) -> Act:
         named = self._sac.actor_space.view(actor)

@@ -91,6 +91,12 @@ def test_the_planner_acts_once_the_model_knows_the_target(
     assert "uncertainty" not in actor
 
 
+@pytest.mark.parametrize("method", ["ft_kept", "ours_generated"])
+def test_variants_of_ours_run(tmp_path: Path, quick: None, monkeypatch, method: str) -> None:
+    monkeypatch.setattr(cells, "generated", lambda _, __, prior, ___: prior.replay)
+    assert run_cell(Cell(tiny(), method, 0), tmp_path)["method"] == method
+
+
 def test_an_interrupted_cell_begins_its_curve_again(tmp_path: Path, quick: None) -> None:
     cell = Cell(tiny(), "scratch", 0)
     run_cell(cell, tmp_path)

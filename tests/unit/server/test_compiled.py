@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sysconfig
 
@@ -31,3 +32,26 @@ def test_without_a_compiler_functions_stay_as_they_are(toolchain, monkeypatch) -
 def test_without_pythons_headers_functions_stay_as_they_are(toolchain) -> None:
     (toolchain / "Python.h").unlink()
     assert compiled(len) is len
+
+
+def test_graphs_are_kept_between_runs(toolchain, monkeypatch, tmp_path) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    compiled(lambda: None)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "cache" / "wombet" / "compiled")
+
+
+def test_a_place_that_the_user_chose_is_left(toolchain, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "mine")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    compiled(lambda: None)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "mine"
+
+
+def test_a_home_that_cannot_be_written_to_costs_nothing_but_the_cache(
+    toolchain, monkeypatch, tmp_path
+) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "Python.h"))
+    compiled(lambda: None)
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
