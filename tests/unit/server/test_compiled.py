@@ -42,16 +42,16 @@ def test_graphs_are_kept_between_runs(toolchain, monkeypatch, tmp_path) -> None:
 
 
 def test_a_place_that_the_user_chose_is_left(toolchain, monkeypatch, tmp_path) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "mine")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "mine"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     compiled(lambda: None)
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "mine"
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "mine")
 
 
 def test_a_home_that_cannot_be_written_to_costs_nothing_but_the_cache(
-    toolchain, monkeypatch, tmp_path
+    toolchain, monkeypatch
 ) -> None:
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "Python.h"))
-    compiled(lambda: None)
-    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+    monkeypatch.setenv("XDG_CACHE_HOME", str(toolchain / "Python.h"))
+    assert compiled(lambda: 3) is not None
+    assert "Python.h" not in os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
