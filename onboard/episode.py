@@ -28,6 +28,7 @@ class Episode:
         score: sum of rewards so far.
         interventions: actions that the envelope changed so far.
         late_ticks: so far; the loop counts them.
+        bus_misses: ticks so far in which a bus access failed; the loop counts them.
         command_m_s: (1,) the speed it asks for; the same list for ever.
     """
 
@@ -40,14 +41,14 @@ class Episode:
         self._applied: list[float] = []
         self._acted = False
         self.number = first_number - 1
-        self.step = self.interventions = self.late_ticks = 0
+        self.step = self.interventions = self.late_ticks = self.bus_misses = 0
         self.score = 0.0
         self.command_m_s = [commanded_m_s(settings, self.number)]
 
     def begin(self) -> None:
         """A new episode starts with the next observation."""
         self.number += 1
-        self.step = self.interventions = self.late_ticks = 0
+        self.step = self.interventions = self.late_ticks = self.bus_misses = 0
         self.score, self._acted = 0.0, False
         self.command_m_s[0] = commanded_m_s(self._task, self.number)
 
@@ -71,4 +72,4 @@ class Episode:
     @property
     def verdict(self) -> Verdict:
         """How the episode went so far."""
-        return Verdict(self.score, self.step, self.interventions, self.late_ticks)
+        return Verdict(self.score, self.step, self.interventions, self.late_ticks, self.bus_misses)

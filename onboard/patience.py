@@ -55,6 +55,7 @@ class Patience:
             return
         if tick.missed:
             tick.flags |= STALE_SENSOR
+            self._episode.bus_misses += 1
         if self.misses.count(bool(tick.missed)):
             reason = f"{self.misses.length} ticks without bus: {tick.missed}"
             self._life.post(Event.BUS_DEAD, reason)

@@ -20,6 +20,9 @@ RETURN_SHARE = 0.4
 """Of the committed mean return. Returns of 90, 50, 190 are ordinary while exploring: 0.55."""
 INTERVENTION_RATE_EXCESS = 0.2
 """Of all steps: the envelope changes one command in five more than under the committed policy."""
+BUS_MISS_RATE_EXCESS = 0.1
+"""Per step: one tick in ten loses the bus, beyond what it did under the committed policy. A policy
+whose currents let the supply sag does that as long as it drives, a plug that is knocked once."""
 LATE_TICKS_PER_EPISODE = 10.0
 """Where the committed policy had none. A slow policy is late at nearly every tick, a busy machine
 for a few in a row."""
@@ -33,6 +36,7 @@ class Verdict(NamedTuple):
         steps: actions taken.
         interventions: policy commands that the envelope changed.
         late_ticks: ticks that began late or after lost ones.
+        bus_misses: ticks in which a bus access failed.
         episodes: how many.
     """
 
@@ -40,6 +44,7 @@ class Verdict(NamedTuple):
     steps: int
     interventions: int = 0
     late_ticks: int = 0
+    bus_misses: int = 0
     episodes: int = 1
 
     def plus(self, other: Verdict) -> Verdict:
@@ -49,6 +54,7 @@ class Verdict(NamedTuple):
             steps=self.steps + other.steps,
             interventions=self.interventions + other.interventions,
             late_ticks=self.late_ticks + other.late_ticks,
+            bus_misses=self.bus_misses + other.bus_misses,
             episodes=self.episodes + other.episodes,
         )
 
@@ -65,18 +71,42 @@ def complaint(candidate: Verdict, committed: Verdict) -> str:
     """
     if committed.episodes < KNOWN_EPISODES:
         return ""
+    rules = (_poor_return, _limited_more, _bus_lost_more, _late)
+    return next((told for rule in rules if (told := rule(candidate, committed))), "")
+
+
+def _poor_return(candidate: Verdict, committed: Verdict) -> str:
     mean, usual = (each.score / each.episodes for each in (candidate, committed))
     if mean < RETURN_SHARE * usual:
         return (
             f"mean return {mean:.1f} over {candidate.episodes} episodes, "
             f"below {RETURN_SHARE} of the committed {usual:.1f}"
         )
+    return ""
+
+
+def _limited_more(candidate: Verdict, committed: Verdict) -> str:
     rate, usual = (each.interventions / max(each.steps, 1) for each in (candidate, committed))
     if rate > usual + INTERVENTION_RATE_EXCESS:
         return (
             f"{rate:.0%} of its commands were limited, more than {INTERVENTION_RATE_EXCESS:.0%} "
             f"above the committed {usual:.0%}"
         )
+    return ""
+
+
+def _bus_lost_more(candidate: Verdict, committed: Verdict) -> str:
+    """Per step, as the others; a tick without bus may be none, so the rate may exceed one."""
+    rate, usual = (each.bus_misses / max(each.steps, 1) for each in (candidate, committed))
+    if rate > usual + BUS_MISS_RATE_EXCESS:
+        return (
+            f"{rate:.3f} bus misses per step, more than {BUS_MISS_RATE_EXCESS} "
+            f"above the committed {usual:.3f}"
+        )
+    return ""
+
+
+def _late(candidate: Verdict, committed: Verdict) -> str:
     late = candidate.late_ticks / candidate.episodes
     if late > LATE_TICKS_PER_EPISODE and committed.late_ticks == 0:
         return f"{late:.1f} late ticks per episode; the committed policy had none"

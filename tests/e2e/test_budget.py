@@ -100,7 +100,14 @@ class Unit:
     def until_mode(self, mode: Mode) -> None:
         until(lambda: (s := self.status()) is not None and s.mode == mode.name, mode.name)
 
+    def agent_is_up(self) -> bool:
+        """It has imported what it needs, which costs as much as minutes of its work."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.metrics_port), 1):
+            return True
+        return False
+
     def drive(self, bundle: Path) -> None:
+        until(self.agent_is_up, "the agent answers")
         self.until_mode(Mode.IDLE)
         until(lambda: self.client.offer(1, bundle).ok, "offer taken")
         until(lambda: (s := self.status()) is not None and s.active_version == 1, "active")
@@ -153,7 +160,7 @@ def test_a_running_robot_keeps_the_budget_of_this_machine(unit: Unit) -> None:
     found = json.loads(done.stdout)
     assert done.returncode == Exit.DONE, found
     measured = {measure["name"]: measure["value"] for measure in found["measures"]}
-    assert measured["rate_min_share"] == pytest.approx(1.0, abs=0.1)
+    assert measured["rate_min_share"] == pytest.approx(1.0, abs=0.03)
     assert measured["control_cpu_max_share"] > 0.0
     assert measured["agent_cpu_max_share"] > 0.0
 
@@ -161,7 +168,7 @@ def test_a_running_robot_keeps_the_budget_of_this_machine(unit: Unit) -> None:
 def test_a_breach_is_named_and_ends_with_its_status(unit: Unit, tmp_path: Path) -> None:
     strict = tmp_path / "strict.toml"
     text = LIMITS.read_text().replace(
-        "tick_work_p99_max_us = 20_000.0", "tick_work_p99_max_us = 1.0"
+        "tick_work_p99_max_us = 3_500.0", "tick_work_p99_max_us = 1.0"
     )
     strict.write_text(text)
     arguments = ("--robot", ROBOT, *unit.place, "--limits", strict)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
-from made_bus import MemoryPort
 from made_loop import Bench
-from made_rig import Clock
+from made_steady import steady_bench
 
 from onboard.allocations import blocks_grown, peak_bytes
-from onboard.control_api import Start
 from protocol.modes import Mode
 from protocol.robot_spec import RobotSpec
 
@@ -23,15 +20,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def steady(furuta: RobotSpec, make_bundle: Make, tmp_path: Path) -> Iterator[Bench]:
-    """In RUN for good: an episode that lasts longer than any test."""
-    task = msgspec.structs.replace(furuta.tasks["swing_up"], episode_steps=100_000)
-    safety = msgspec.structs.replace(furuta.safety, operator_timeout_s=86_400.0)
-    spec = msgspec.structs.replace(furuta, tasks={"swing_up": task}, safety=safety)
-    bench = Bench(spec, MemoryPort(spec, Clock()), tmp_path)
-    bench.boot()
-    bench.load(make_bundle(1, robot_digest=spec.digest(), exploration=0.1), 1)
-    assert bench.obey(Start()).ok
-    bench.until(Mode.RUN)
+    bench = steady_bench(furuta, make_bundle, tmp_path)
     yield bench
     bench.close()
 

@@ -229,6 +229,21 @@ def known(swap: HotSwap) -> None:
         swap.episode_completed(USUAL)
 
 
+def test_a_policy_that_loses_the_bus_is_rolled_back_after_its_probation(
+    swap: HotSwap, make_bundle: Make
+) -> None:
+    known(swap)
+    offered(swap, 6, make_bundle(6))
+    for _ in range(PROBATION_EPISODES):
+        assert swap.active_version == 6
+        swap.episode_completed(USUAL._replace(bus_misses=50))
+    assert swap.active_version == 5
+    assert swap.events[-1].outcome == "rolled_back"
+    assert swap.events[-1].reason == (
+        "probation: 0.200 bus misses per step, more than 0.1 above the committed 0.000"
+    )
+
+
 def test_a_far_worse_policy_is_rolled_back_after_its_probation(
     swap: HotSwap, make_bundle: Make
 ) -> None:

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from onboard.probation import (
+    BUS_MISS_RATE_EXCESS,
     INTERVENTION_RATE_EXCESS,
     KNOWN_EPISODES,
     LATE_TICKS_PER_EPISODE,
@@ -18,6 +19,7 @@ from onboard.probation import (
 
 SHARES = (0.0, 0.1, RETURN_SHARE - 0.01, RETURN_SHARE + 0.01, 1.0, 2.0)
 RATES = (0.0, INTERVENTION_RATE_EXCESS - 0.01, INTERVENTION_RATE_EXCESS + 0.01, 1.0)
+BUS_RATES = (0.0, BUS_MISS_RATE_EXCESS, BUS_MISS_RATE_EXCESS + 1 / 250, 2.0)
 LATE = (0, int(LATE_TICKS_PER_EPISODE), int(LATE_TICKS_PER_EPISODE) + 1, 250)
 KNOWN = range(KNOWN_EPISODES + 2)
 STEPS = 250
@@ -32,12 +34,13 @@ def total(episode: Verdict, episodes: int) -> Verdict:
 
 @pytest.mark.parametrize("usual_return", [0.0, 100.0])
 @pytest.mark.parametrize("usual_late", [0, 1])
-def test_every_combination_is_judged_by_the_worst_of_three(
+def test_every_combination_is_judged_by_the_first_of_four_rules(
     usual_return: float, usual_late: int
 ) -> None:
-    for share, rate, late, known in itertools.product(SHARES, RATES, LATE, KNOWN):
+    for share, rate, bus, late, known in itertools.product(SHARES, RATES, BUS_RATES, LATE, KNOWN):
         committed = total(Verdict(usual_return, STEPS, late_ticks=usual_late), known)
-        candidate = total(Verdict(share * usual_return, STEPS, round(rate * STEPS), late), 2)
+        counts = (round(rate * STEPS), late, round(bus * STEPS))
+        candidate = total(Verdict(share * usual_return, STEPS, *counts), 2)
         told = complaint(candidate, committed)
         if known < KNOWN_EPISODES:
             assert told == ""
@@ -45,6 +48,8 @@ def test_every_combination_is_judged_by_the_worst_of_three(
             assert "mean return" in told
         elif rate > INTERVENTION_RATE_EXCESS:
             assert "commands were limited" in told
+        elif bus > BUS_MISS_RATE_EXCESS:
+            assert "bus misses per step" in told
         elif late > LATE_TICKS_PER_EPISODE and usual_late == 0:
             assert "late ticks per episode" in told
         else:
@@ -55,6 +60,65 @@ def test_interventions_count_against_those_of_the_committed_policy() -> None:
     committed = Verdict(100.0, 100, interventions=50, episodes=2)
     assert complaint(Verdict(100.0, 100, interventions=69), committed) == ""
     assert "71%" in complaint(Verdict(100.0, 100, interventions=71), committed)
+
+
+KNOWN_GOOD = Verdict(200.0, 500, interventions=125, bus_misses=125, episodes=2)
+
+
+@pytest.mark.parametrize(
+    ("still_good", "bad", "reason"),
+    [
+        (
+            Verdict(80.0, 500, episodes=2),
+            Verdict(79.8, 500, episodes=2),
+            "mean return 39.9 over 2 episodes, below 0.4 of the committed 100.0",
+        ),
+        (
+            Verdict(200.0, 500, interventions=225, episodes=2),
+            Verdict(200.0, 500, interventions=226, episodes=2),
+            "45% of its commands were limited, more than 20% above the committed 25%",
+        ),
+        (
+            Verdict(200.0, 500, bus_misses=175, episodes=2),
+            Verdict(200.0, 500, bus_misses=176, episodes=2),
+            "0.352 bus misses per step, more than 0.1 above the committed 0.250",
+        ),
+        (
+            Verdict(200.0, 500, late_ticks=20, episodes=2),
+            Verdict(200.0, 500, late_ticks=21, episodes=2),
+            "10.5 late ticks per episode; the committed policy had none",
+        ),
+    ],
+    ids=["return", "interventions", "bus", "late"],
+)
+def test_the_limit_itself_is_still_good_and_one_more_is_told_in_full(
+    still_good: Verdict, bad: Verdict, reason: str
+) -> None:
+    assert complaint(still_good, KNOWN_GOOD) == ""
+    assert complaint(bad, KNOWN_GOOD) == reason
+
+
+def test_what_the_committed_policy_suffers_too_is_not_the_candidates_fault() -> None:
+    """A bad cable is there under both; late ticks of the committed one excuse any number."""
+    committed = Verdict(200.0, 500, late_ticks=1, bus_misses=250, episodes=2)
+    assert (
+        complaint(Verdict(200.0, 500, late_ticks=500, bus_misses=300, episodes=2), committed) == ""
+    )
+
+
+def test_an_episode_without_a_step_has_rates_all_the_same() -> None:
+    idle = Verdict(0.0, 0, episodes=2)
+    assert complaint(idle, idle) == ""
+    assert "100%" in complaint(Verdict(0.0, 0, interventions=1), idle)
+    assert "1.000 bus misses" in complaint(Verdict(0.0, 0, bus_misses=1), idle)
+
+
+def test_episodes_add_up() -> None:
+    assert Verdict(0.0, 0, 0, 0, 0, 0) == NOTHING
+    assert Verdict(1.0, 2, 3, 4, 5, 6).plus(Verdict(10.0, 20, 30, 40, 50, 60)) == Verdict(
+        11.0, 22, 33, 44, 55, 66
+    )
+    assert Verdict(1.0, 2) == Verdict(1.0, 2, 0, 0, 0, 1)
 
 
 def test_ordinary_learning_is_left_alone() -> None:
