@@ -147,8 +147,23 @@ class Bus(Protocol):
     def power_off(self) -> list[str]:
         """Torque off on every motor, whatever the others do; never raises.
 
+        Takes as long as lost answers take: it is for the start and the end.
+
         Returns:
             One line per motor that did not confirm.
+        """
+        ...
+
+    def power_off_step(self, anew: bool) -> list[str]:
+        """Likewise within a tick: every motor is told once, and asked once whether it obeyed.
+
+        Waits for at most ``bus.read_timeout_s``; what is left to confirm is for the next tick.
+
+        Args:
+            anew: ask all motors, not only those that have not confirmed in the steps before.
+
+        Returns:
+            One line per motor that has not confirmed; never raises.
         """
         ...
 
@@ -159,12 +174,12 @@ class Bus(Protocol):
         whole, so it cannot tear one of the loop's apart; it may spoil an answer, which is a miss.
         """
 
-    def check_next(self) -> Check:
-        """The next of the facts that are asked in turn, motor by motor."""
+    def check_next(self) -> Sequence[Check]:
+        """The next of the facts that are asked in turn, of every motor. Raises BusError."""
         ...
 
     def check_all(self, fact: Fact) -> list[Check]:
-        """One fact of every node that has it."""
+        """One fact of every node that has it, in one transaction. Raises BusError."""
         ...
 
     def audit(self, nodes: Sequence[Node]) -> list[Finding]:

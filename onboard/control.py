@@ -150,7 +150,7 @@ class Control:
         if life.mode in MOVING:
             self.helm.steer(tick)
         else:
-            life.power_off_again(wake.started_ns)
+            life.power_off_again()
         self.patience.count_miss(tick)
         self._record()
         self._progress()

@@ -94,7 +94,7 @@ class DynamixelBus(JointReadings):
         )
         self._armed = watchdog_count(spec)
         self._goals: Goals = goals_for(spec, self._line, self._registers, self._switch, self._armed)
-        self._turn = Rotation(len(self._motors), IN_TURN)
+        self._turn = Rotation(IN_TURN)
         self.watchdog_s = self._armed * xl330.WATCHDOG_S_PER_COUNT
         self.fast = False
         self.alert = False
@@ -152,19 +152,21 @@ class DynamixelBus(JointReadings):
         """Torque off on every motor, whatever the others do."""
         return self._switch.off()
 
+    def power_off_step(self, anew: bool) -> list[str]:
+        """Torque off, one sync write and one sync read."""
+        return self._switch.step(anew, self._spec.bus.read_timeout_s)
+
     def cut(self) -> None:
         """Torque off on every motor in one packet."""
         self._switch.cut()
 
-    def check_next(self) -> Check:
+    def check_next(self) -> list[Check]:
         """The next fact about the motors."""
-        motor, fact = self._turn.next()
-        return self._check(self._motors[motor], fact)
+        return self._check(self._motors, self._turn.next())
 
     def check_all(self, fact: Fact) -> list[Check]:
         """One fact of every node, the IMU included, or of those with a motor."""
-        nodes = self._motors if fact in _OF_MOTORS else self._nodes
-        return [self._check(node, fact) for node in nodes]
+        return self._check(self._motors if fact in _OF_MOTORS else self._nodes, fact)
 
     def audit(self, nodes: Sequence[Node]) -> list[Finding]:
         """Firmware, return delay, watchdog, and which way the IMU thinks is down."""
@@ -175,13 +177,18 @@ class DynamixelBus(JointReadings):
             *([] if self._imu is None else [audit_imu(self.inertial)]),
         ]
 
-    def _check(self, node: Named, fact: Fact) -> Check:
+    def _check(self, nodes: Sequence[Named], fact: Fact) -> list[Check]:
+        """One sync read of one register."""
+        register = self._goals.register if fact is Fact.GOAL else _REGISTERS[fact]
+        counts = self._registers.all_of(nodes, register, self._spec.bus.read_timeout_s)
+        values = [self._value(fact, register, count) for count in counts]
+        return [Check(node, fact, value) for node, value in zip(nodes, values, strict=True)]
+
+    def _value(self, fact: Fact, register: Register, count: int) -> float:
         if fact is Fact.GOAL:
-            return Check(node, fact, self._peek(node, self._goals.register) - self._goals.centre)
-        register = _REGISTERS[fact]
-        count = self._peek(node, register)
+            return count - self._goals.centre
         tripped = fact is Fact.WATCHDOG and count == xl330.WATCHDOG_TRIPPED
-        return Check(node, fact, TRIPPED if tripped else count * register.unit)
+        return TRIPPED if tripped else count * register.unit
 
     def _measured(self) -> list[int]:
         """Where the motors are now, in counts. Raises BusError."""
@@ -276,6 +283,7 @@ _DIALECT = Dialect(
     ping_bytes=3,
     read=dxl.make_read,
     write=dxl.make_write,
+    sync_read=dxl.make_sync_read,
     parse=_answer,
     eeprom_end=xl330.TORQUE_ENABLE.address,
 )

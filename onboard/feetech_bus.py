@@ -76,7 +76,7 @@ class FeetechBus(JointReadings):
         )
         self._supply = [(0.0, 0.0)] * len(ids)
         self._alarms = [0] * len(ids)
-        self._turn = Rotation(len(self._motors), IN_TURN)
+        self._turn = Rotation(IN_TURN)
         self._heard_s = 0.0
         self.alert = False
 
@@ -136,18 +136,24 @@ class FeetechBus(JointReadings):
         """Torque off on every motor, whatever the others do."""
         return self._switch.off()
 
+    def power_off_step(self, anew: bool) -> list[str]:
+        """Torque off, one sync write and one sync read."""
+        return self._switch.step(anew, self._spec.bus.read_timeout_s)
+
     def cut(self) -> None:
         """Torque off on every motor in one packet."""
         self._switch.cut()
 
-    def check_next(self) -> Check:
+    def check_next(self) -> list[Check]:
         """The next fact about the motors; most came with the last reading."""
-        motor, fact = self._turn.next()
-        return self._check(self._indices[motor], fact)
+        return self.check_all(self._turn.next())
 
     def check_all(self, fact: Fact) -> list[Check]:
         """One fact of every servo."""
-        return [self._check(index, fact) for index in self._indices]
+        values = (
+            self._asked(fact) if fact in _ASKED else [self._known(fact, i) for i in self._indices]
+        )
+        return [Check(j, fact, value) for j, value in zip(self._motors, values, strict=True)]
 
     def audit(self, nodes: Sequence[Node]) -> list[Finding]:
         """Return delay, torque limit, and that there is no watchdog."""
@@ -163,17 +169,21 @@ class FeetechBus(JointReadings):
             ),
         ]
 
-    def _check(self, index: int, fact: Fact) -> Check:
-        joint = self._joints[index]
+    def _asked(self, fact: Fact) -> list[float]:
+        """One sync read of one register."""
+        timeout_s = self._spec.bus.read_timeout_s
+        counts = self._registers.all_of(self._motors, _ASKED[fact], timeout_s)
+        centre = sts3215.CENTRE_COUNT if fact is Fact.GOAL else 0
+        return [float(count - centre) for count in counts]
+
+    def _known(self, fact: Fact, index: int) -> float:
+        """What the last reading brought along, or the loop knows itself."""
         if fact is Fact.WATCHDOG:
             silence_s = self._clock_s() - self._heard_s
-            return Check(joint, fact, TRIPPED if silence_s > self._spec.bus.watchdog_s else 0.0)
-        if fact in _ASKED:
-            count = self._registers.peek(joint, _ASKED[fact], self._spec.bus.read_timeout_s)
-            return Check(joint, fact, count - (fact is Fact.GOAL) * sts3215.CENTRE_COUNT)
+            return TRIPPED if silence_s > self._spec.bus.watchdog_s else 0.0
         voltage_v, temperature_c = self._supply[index]
         known = {Fact.FAULT: float(self._alarms[index]), Fact.VOLTAGE: voltage_v}
-        return Check(joint, fact, known.get(fact, temperature_c))
+        return known.get(fact, temperature_c)
 
     def _take(self, index: int, frame: feetech.Frame) -> None:
         joint = self._joints[index]
@@ -278,6 +288,7 @@ _DIALECT = Dialect(
     ping_bytes=0,
     read=feetech.make_read,
     write=feetech.make_write,
+    sync_read=feetech.make_sync_read,
     parse=_answer,
     eeprom_end=sts3215.EEPROM_BYTES,
 )

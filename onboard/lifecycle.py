@@ -22,7 +22,10 @@ from protocol.errors import BusError
 from protocol.modes import MOVING, Mode
 from protocol.step_record import End
 
-POWER_OFF_AGAIN_NS = 1_000_000_000
+QUESTIONS = 3
+"""Without every motor's word that its torque is off, until the bus counts as dead: answers get
+lost. They are asked on, one question a tick.
+"""
 KEPT_CHANGES = 64
 REASON_CHARS = 256
 LATCHED = frozenset({Mode.FAULT, Mode.ESTOP})
@@ -66,7 +69,7 @@ class Lifecycle:
         self.changes: deque[StateChange] = deque(maxlen=KEPT_CHANGES)
         self.journal: deque[str] = deque(maxlen=1024)
         self._number = 0
-        self._unconfirmed, self._powered_off_ns = False, 0
+        self._unconfirmed = 0
 
     def post(self, event: Event, reason: str) -> None:
         """Let the mode table decide, and carry out what the new mode demands."""
@@ -82,10 +85,10 @@ class Lifecycle:
         self.started_ns, self.holds = self._clock_ns(), 0
         self.post(Event.START, "START by the operator")
 
-    def power_off_again(self, now_ns: int) -> None:
-        """A motor that did not confirm is asked again and again."""
-        if self._unconfirmed and now_ns - self._powered_off_ns > POWER_OFF_AGAIN_NS:
-            self._power_off()
+    def power_off_again(self) -> None:
+        """A motor that did not confirm is told and asked again, tick by tick."""
+        if self._unconfirmed:
+            self._power_off(anew=False)
 
     def _leave(self, event: Event, reason: str) -> None:
         if self.mode is not Mode.RUN:
@@ -102,7 +105,7 @@ class Lifecycle:
         if new in MOVING:
             self._begin_to_move(old)
         elif new is not Mode.SELFTEST:
-            self._power_off()
+            self._power_off(anew=True)
         self._stopwatch.skip()
 
     def _announce(self, old: Mode) -> None:
@@ -141,9 +144,13 @@ class Lifecycle:
         else:
             self._tick.bus_ns = self._clock_ns()
 
-    def _power_off(self) -> None:
-        failures = self._safety.power_off()
-        self._unconfirmed, self._powered_off_ns = bool(failures), self._clock_ns()
-        if failures:
+    def _power_off(self, anew: bool) -> None:
+        """One question; a tick has no time for more."""
+        failures = self._safety.power_off_step(anew)
+        asked = 1 if anew else self._unconfirmed + 1
+        self._unconfirmed = asked if failures else 0
+        if failures and asked == QUESTIONS:
             self.journal.extend(failures)
             self.post(Event.BUS_DEAD, "; ".join(failures))
+        elif not failures and asked > QUESTIONS:
+            self.journal.append("every motor has confirmed that its torque is off")

@@ -33,7 +33,8 @@ class Line(Generic[FrameT]):
         clock_s: monotonic time.
         parser: of this bus's packets.
         is_answer: tells an answer from an adapter's echo of our own packet.
-        padding: sent after a miss; it ends what a node may still be waiting for the rest of.
+        padding: sent after a miss, before the next packet; it ends what a node may still be waiting
+            for the rest of.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Line(Generic[FrameT]):
         self._parser, self._is_answer, self._padding = parser, is_answer, padding
         self._port: Port | None = None
         self._departure = threading.Lock()
+        self._suspect = False
 
     def open(self) -> None:
         """Take the line anew. Raises BusError if it cannot be had."""
@@ -63,18 +65,40 @@ class Line(Generic[FrameT]):
 
     def send(self, packet: bytes) -> None:
         """One packet that nobody answers. Raises BusError if the line does not take it."""
-        self._taken().write(packet)
+        port = self._taken()
+        self._pad(port)
+        port.write(packet)
 
     def overtake(self, packet: bytes) -> None:
-        """One packet at once, whatever is going on; any thread may. Never raises, never waits."""
+        """One packet at once, whatever is going on; any thread may. Never raises, never waits.
+
+        After a miss it goes twice, before the padding and behind it: at once for the nodes that
+        listen, and again for one that took the first for the rest of something else.
+        """
         with self._departure, suppress(BusError):  # the line must not be given back meanwhile
-            self._taken().write(packet)
+            port, again = self._taken(), self._suspect
+            port.write(packet)
+            if again:
+                self._pad(port)
+                port.write(packet)
 
     def ask(self, packet: bytes, count: int, timeout_s: float) -> list[FrameT]:
         """Send, then collect ``count`` answers. Raises BusError if they do not come in time."""
+        frames = self.gather(packet, count, timeout_s)
+        if len(frames) < count:
+            raise BusError(f"{len(frames)} of {count} answers within {timeout_s * 1e3:.0f} ms")
+        return frames
+
+    def gather(self, packet: bytes, count: int, timeout_s: float) -> list[FrameT]:
+        """Send, then collect what comes in time, at most ``count`` answers.
+
+        Raises:
+            BusError: the line does not take the packet, or hung up.
+        """
         port = self._taken()
         port.discard_input()
         self._parser.reset()
+        self._pad(port)
         port.write(packet)
         deadline_s = self._clock_s() + timeout_s
         frames: list[FrameT] = []
@@ -85,11 +109,14 @@ class Line(Generic[FrameT]):
             for frame in self._parser.feed(data):
                 if self._is_answer(frame):
                     frames.append(frame)
-        if len(frames) < count:
-            if self._padding:
-                port.write(self._padding)
-            raise BusError(f"{len(frames)} of {count} answers within {timeout_s * 1e3:.0f} ms")
+        self._suspect = len(frames) < count and bool(self._padding)
         return frames[:count]
+
+    def _pad(self, port: Port) -> None:
+        """Not right after the miss: an emergency stop must not have to wait behind it."""
+        if self._suspect:
+            self._suspect = False
+            port.write(self._padding)
 
     def _taken(self) -> Port:
         if self._port is None:

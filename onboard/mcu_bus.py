@@ -58,7 +58,7 @@ class McuBus(JointReadings):
         self._goal_ma = [0] * len(spec.joints)
         self._sequence = 0
         self._state = _NOTHING
-        self._turn = Rotation(len(self._indices), IN_TURN)
+        self._turn = Rotation(IN_TURN)
         self.watchdog_s = self._deadline_ms * 1e-3
         self.alert = False
 
@@ -98,20 +98,21 @@ class McuBus(JointReadings):
     def power_off(self) -> list[str]:
         """Torque off; it is one board, so there is one line or none."""
         self.cut()
-        try:
-            obtain(lambda: self._switch(_OFF))
-        except BusError as error:
-            return [f"the board: torque may still be on ({error})"]
-        return []
+        return self._confirmed(lambda: obtain(lambda: self._switch(_OFF, SETUP_TIMEOUT_S)))
+
+    def power_off_step(self, anew: bool) -> list[str]:
+        """Torque off, asked once; one board has nobody to wait for."""
+        self.cut()
+        return self._confirmed(lambda: self._switch(_OFF, self._spec.bus.read_timeout_s))
 
     def cut(self) -> None:
         """Torque off on every motor in one packet."""
         self._line.overtake(self._cut)
 
-    def check_next(self) -> Check:
+    def check_next(self) -> list[Check]:
         """The next fact about the motors, as of the last reading."""
-        motor, fact = self._turn.next()
-        return self._check(self._indices[motor], self._telling(fact))
+        fact = self._telling(self._turn.next())
+        return [self._check(index, fact) for index in self._indices]
 
     def check_all(self, fact: Fact) -> list[Check]:
         """One fact of every motor, as it is now."""
@@ -182,11 +183,18 @@ class McuBus(JointReadings):
 
     def _switch_on(self, may: Callable[[], bool]) -> None:
         permitted(may)
-        self._switch(self._on)
+        self._switch(self._on, SETUP_TIMEOUT_S)
 
-    def _switch(self, power: mcu.Power) -> None:
+    def _confirmed(self, switch_off: Callable[[], None]) -> list[str]:
+        try:
+            switch_off()
+        except BusError as error:
+            return [f"the board: torque may still be on ({error})"]
+        return []
+
+    def _switch(self, power: mcu.Power, timeout_s: float) -> None:
         """Raises BusError unless the board's answer shows what was ordered."""
-        frame = self._ask(lambda sequence: mcu.make_power(sequence, power), SETUP_TIMEOUT_S)
+        frame = self._ask(lambda sequence: mcu.make_power(sequence, power), timeout_s)
         self._adopt(frame)
         held = self._state
         wanted = mcu.Flag.POWERED if power.on else mcu.Flag(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
@@ -36,6 +36,7 @@ class Dialect(Generic[FrameT]):
         ping: packet for a node id; answered with as many bytes as ``ping_bytes``.
         read: packet for id, address and length.
         write: packet for id, address and data.
+        sync_read: packet for address, length and ids.
         parse: a frame as an answer; raises WireError if it is none.
         eeprom_end: lower addresses wear out, and are written only if they differ.
     """
@@ -44,6 +45,7 @@ class Dialect(Generic[FrameT]):
     ping_bytes: int
     read: Callable[[int, int, int], bytes]
     write: Callable[[int, int, bytes], bytes]
+    sync_read: Callable[[int, int, Sequence[int]], bytes]
     parse: Callable[[FrameT], Answer]
     eeprom_end: int
 
@@ -88,6 +90,36 @@ class Registers(Generic[FrameT]):
         if answer.id != joint.id or answer.refusal or len(answer.data) != register.size:
             raise BusError(f"{named(joint)}: no answer to a read of {register.name}")
         return register.unpack(answer.data)
+
+    def survey(
+        self, nodes: Sequence[Named], register: Register, timeout_s: float
+    ) -> dict[int, int]:
+        """Values of one register by node id, asked once in one packet, of those that answer.
+
+        Raises:
+            BusError: the line does not take the packet, or hung up.
+        """
+        ids = [node.id for node in nodes]
+        packet = self._dialect.sync_read(register.address, register.size, ids)
+        frames = self._line.gather(packet, len(ids), timeout_s)
+        return {
+            answer.id: register.unpack(answer.data)
+            for answer in self._understood(frames)
+            if not answer.refusal and len(answer.data) == register.size
+        }
+
+    def all_of(self, nodes: Sequence[Named], register: Register, timeout_s: float) -> list[int]:
+        """Likewise, one value per node. Raises BusError unless each of them answers."""
+        held = self.survey(nodes, register, timeout_s)
+        for node in nodes:
+            if node.id not in held:
+                raise BusError(f"{named(node)}: no answer to a read of {register.name}")
+        return [held[node.id] for node in nodes]
+
+    def _understood(self, frames: Sequence[FrameT]) -> Iterator[Answer]:
+        for frame in frames:
+            with suppress(WireError):
+                yield self._dialect.parse(frame)
 
     def _answer(
         self, joint: Named, packet: bytes, size: int, may: Callable[[], bool] = always

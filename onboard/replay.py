@@ -259,6 +259,10 @@ class _Silence:
         """Taken."""
         return []
 
+    def power_off_step(self, anew: bool) -> list[str]:
+        """Taken."""
+        return []
+
     def cut(self) -> None:
         """Taken."""
 

@@ -1,4 +1,4 @@
-"""Whose turn it is: the facts that are asked one at a time, motor by motor."""
+"""Whose turn it is: the facts that are asked of all motors, one at a time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from onboard.bus import Fact
 
 
 class Rotation:
-    """All ``facts`` of the first of ``motors``, then of the next, for ever."""
+    """All ``facts`` in turn, for ever."""
 
-    def __init__(self, motors: int, facts: Sequence[Fact]) -> None:
-        self._motors, self._facts, self._at = motors, facts, -1
+    def __init__(self, facts: Sequence[Fact]) -> None:
+        self._facts, self._at = facts, -1
 
-    def next(self) -> tuple[int, Fact]:
-        """Number of a motor, and what to ask about it."""
-        self._at = (self._at + 1) % (self._motors * len(self._facts))
-        motor, index = divmod(self._at, len(self._facts))
-        return motor, self._facts[index]
+    def next(self) -> Fact:
+        """What to ask now."""
+        self._at = (self._at + 1) % len(self._facts)
+        return self._facts[self._at]

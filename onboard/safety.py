@@ -1,6 +1,6 @@
 """The only writer of the motor bus: every command passes the envelope.
 
-Nobody else calls the bus's ``write``, ``power_on``, ``power_off`` or ``cut``. What was really sent
+Nobody else calls the bus's ``write``, ``power_on``, ``power_off…`` or ``cut``. What was really sent
 comes back as unit actions, because learning must see what the robot did, not what it was asked.
 
 The loop's thread calls everything but :meth:`Safety.cut`, which is for whoever hears an emergency
@@ -80,9 +80,21 @@ class Safety:
         self._latch.clear()
 
     def power_off(self) -> list[str]:
-        """Torque off on every motor; what did not confirm, one line each. Never raises."""
+        """Torque off on every motor; what did not confirm, one line each. Never raises.
+
+        Takes longer than a tick if answers are lost.
+        """
         self._at_rest()
         return self._bus.power_off()
+
+    def power_off_step(self, anew: bool) -> list[str]:
+        """Torque off on every motor, asked once; what has not confirmed yet. Never raises.
+
+        Args:
+            anew: as in :meth:`onboard.bus.Bus.power_off_step`.
+        """
+        self._at_rest()
+        return self._bus.power_off_step(anew)
 
     def command(
         self,

@@ -65,12 +65,12 @@ class Senses:
             self._stopwatch.lap(Section.READ)
 
     def _checks(self, tick: int, silent: bool) -> Sequence[Check]:
-        """Slow registers to read in this tick: the suspicious ones, and one in turn."""
+        """Slow registers to read in this tick: the suspicious ones, and the next in turn."""
         checks: list[Check] = []
         if self._bus.alert:
             checks += self._bus.check_all(Fact.FAULT)
         if silent:
             checks += self._bus.check_all(Fact.WATCHDOG)
         if tick % CHECK_EVERY_TICKS == 0:
-            checks.append(self._bus.check_next())
+            checks += self._bus.check_next()
         return checks

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from onboard.bus import permitted
+from onboard.bus import named, permitted
 from onboard.line import Line
-from onboard.registers import Registers
+from onboard.registers import SETUP_TIMEOUT_S, SETUP_TRIES, Registers
 from protocol.errors import BusError
 from protocol.register import Register
 from protocol.robot_spec import Joint
@@ -16,7 +16,7 @@ FrameT = TypeVar("FrameT")
 
 
 class TorqueSwitch(Generic[FrameT]):
-    """For all ``motors`` at once by a packet; off also for each of them, confirmed.
+    """For all ``motors`` at once by a packet; off also confirmed by each of them.
 
     Args:
         line: to the motors.
@@ -36,6 +36,7 @@ class TorqueSwitch(Generic[FrameT]):
     ) -> None:
         self._line, self._registers = line, registers
         self._motors, self._enable = motors, enable
+        self._unsure = [*motors]
         self._off, self._on = (
             sync_write(enable.address, enable.size, [(m.id, enable.pack(value)) for m in motors])
             for value in (0, 1)
@@ -57,12 +58,45 @@ class TorqueSwitch(Generic[FrameT]):
         self._line.overtake(self._off)
 
     def off(self) -> list[str]:
-        """One line per motor that did not confirm, whatever the others do; never raises."""
-        failures = []
-        self.cut()  # every motor hears it before anything can wait
-        for joint in self._motors:
-            try:
-                self._registers.set(joint, self._enable, 0)
-            except BusError as error:
-                failures.append(f"{joint.name}: torque may still be on ({error})")
+        """Until every motor has confirmed, or has been asked as often as is of use; never raises.
+
+        Returns:
+            One line per motor that did not confirm.
+        """
+        failures = self.step(True, SETUP_TIMEOUT_S)
+        for _ in range(len(self._motors) + SETUP_TRIES):
+            if not failures:
+                break
+            failures = self.step(False, SETUP_TIMEOUT_S)
         return failures
+
+    def step(self, anew: bool, timeout_s: float) -> list[str]:
+        """Every motor is told once, those that have not confirmed are asked once; never raises.
+
+        Args:
+            anew: whoever confirmed in an earlier step has to do so again.
+            timeout_s: for all the answers together.
+
+        Returns:
+            One line per motor that has not confirmed.
+        """
+        self.cut()  # every motor hears it before anything can wait
+        if anew:
+            self._unsure = [*self._motors]
+        try:
+            held = self._registers.survey(self._unsure, self._enable, timeout_s)
+        except BusError as error:
+            return [f"{joint.name}: torque may still be on ({error})" for joint in self._unsure]
+        self._unsure = _silent_last([each for each in self._unsure if held.get(each.id) != 0], held)
+        return [_doubt(joint, held) for joint in self._unsure]
+
+
+def _silent_last(motors: Sequence[Joint], held: Mapping[int, int]) -> list[Joint]:
+    """The first that said nothing at the end: the nodes behind it wait for its answer."""
+    silent = [joint for joint in motors if joint.id not in held][:1]
+    return [joint for joint in motors if joint not in silent] + silent
+
+
+def _doubt(joint: Joint, held: Mapping[int, int]) -> str:
+    reason = "has not taken it" if joint.id in held else "does not answer"
+    return f"{joint.name}: torque may still be on ({named(joint)} {reason})"

@@ -30,6 +30,10 @@ class Wire(Protocol):
         """Torque off everywhere; one line per motor that did not confirm. Never raises."""
         ...
 
+    def power_off_step(self, anew: bool) -> list[str]:
+        """Likewise, each motor told and asked at most once. Never raises."""
+        ...
+
     def cut(self) -> None:
         """Torque off everywhere, unconfirmed; any thread may call it. Never raises, never waits."""
 
@@ -60,6 +64,10 @@ class TimedWire:
     def power_off(self) -> list[str]:
         """As the wire does it."""
         return self._wire.power_off()
+
+    def power_off_step(self, anew: bool) -> list[str]:
+        """As the wire does it."""
+        return self._wire.power_off_step(anew)
 
     def cut(self) -> None:
         """As the wire does it; no lap, for it may be another thread's."""

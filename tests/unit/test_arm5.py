@@ -23,6 +23,7 @@ from onboard.estop_latch import EstopLatch
 from onboard.feetech_bus import IN_TURN
 from onboard.finding import Finding, Verdict
 from onboard.flight_ring import read_flight
+from onboard.lifecycle import QUESTIONS
 from onboard.recorder import flight_dtype
 from onboard.replay import Replay, differences
 from onboard.safety import Safety
@@ -279,6 +280,7 @@ def test_a_bus_that_fails_is_a_fault_in_every_mode_with_power(
     setattr(bench.port, fault, True)
     bench.run(SPEC.bus.misses_to_fault)
     assert bench.mode is Mode.FAULT
+    bench.run(QUESTIONS)
     assert "torque may still be on" in " ".join(bench.control.life.journal)
 
 

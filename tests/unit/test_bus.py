@@ -94,7 +94,7 @@ def test_power_on_after_a_tripped_watchdog_does_not_jump(bus: DynamixelBus, rig_
 
 def test_slow_registers_are_read_in_turn(bus: DynamixelBus) -> None:
     bus.connect()
-    seen = [bus.check_next() for _ in range(7)]
+    seen = [check for _ in range(7) for check in bus.check_next()]
     assert {check.node.name for check in seen} == {"arm"}
     assert [(check.fact, check.value) for check in seen[:6]] == [
         (Fact.FAULT, 0),

@@ -535,3 +535,23 @@ def test_a_completed_episode_is_judged_with_its_interventions_and_late_ticks(
     assert (verdict.steps, verdict.late_ticks, verdict.episodes) == (steps, 1, 1)
     assert verdict.interventions >= limited > 0
     assert verdict.score == score > 0.0
+    assert verdict.bus_misses == 0
+
+
+def test_an_episode_counts_its_own_ticks_without_bus(
+    running: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts: list[Verdict] = []
+    monkeypatch.setattr(running.swap, "episode_completed", verdicts.append)
+    for _ in range(3):  # never long enough to be taken for a dead bus
+        running.port.mute = True
+        running.run(2)
+        running.port.mute = False
+        running.run(3)
+    running.until(Mode.RECOVER)
+    assert verdicts[0].bus_misses == 6
+    running.port.mute = True  # on the way home, and in nobody's episode
+    running.run(1)
+    running.port.mute = False
+    running.until(Mode.RUN)
+    assert running.control.episode.verdict.bus_misses == 0

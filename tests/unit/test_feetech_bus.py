@@ -65,7 +65,7 @@ def test_eeprom_that_is_right_already_is_not_written(bus: FeetechBus, port: Any)
     bus.connect()
     written = [frame for packet in port.written for frame in feetech.Parser().feed(packet)]
     changed = {frame.params[0] for frame in written if frame.code == feetech.Instruction.WRITE}
-    assert changed == {sts3215.TORQUE_ENABLE.address, sts3215.TORQUE_LIMIT.address}
+    assert changed == {sts3215.TORQUE_LIMIT.address}
 
 
 def test_readings_are_those_of_the_joints(bus: FeetechBus, port: Any, spec: RobotSpec) -> None:
@@ -127,15 +127,17 @@ def test_a_torque_that_does_not_come_on_is_an_error(bus: FeetechBus, port: Any) 
         bus.power_on()
 
 
-def test_facts_are_asked_in_turn_motor_by_motor(bus: FeetechBus) -> None:
+def test_facts_are_asked_in_turn_of_every_motor(bus: FeetechBus, port: Any) -> None:
     bus.connect()
     bus.power_on()
+    port.written.clear()
     seen = [bus.check_next() for _ in range(len(IN_TURN) + 1)]
-    assert [(check.node.name, check.fact) for check in seen] == [
-        *(("pan", fact) for fact in IN_TURN),
-        ("lift", Fact.FAULT),
+    assert len(port.written) == 2, "torque and goals in one packet each; the rest is known"
+    assert [[check.fact for check in turn] for turn in seen] == [
+        [fact] * 5 for fact in (*IN_TURN, IN_TURN[0])
     ]
-    values = {check.fact: check.value for check in seen[:-1]}
+    assert [check.node for check in seen[0]] == bus._motors
+    values = {turn[0].fact: turn[0].value for turn in seen}
     assert values[Fact.VOLTAGE] == pytest.approx(7.4)
     assert (values[Fact.TORQUE], values[Fact.TEMPERATURE], values[Fact.FAULT]) == (1, 30, 0)
     assert values[Fact.GOAL] == bus.position_count[0] - sts3215.CENTRE_COUNT

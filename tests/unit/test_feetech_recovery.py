@@ -71,6 +71,36 @@ def test_without_padding_the_servos_would_stay_deaf(bus: FeetechBus, port: Lossy
             bus.read()
 
 
+@pytest.mark.parametrize("stuck", [False, True])
+def test_a_cut_after_a_miss_is_the_first_on_the_line_and_heard(
+    bus: FeetechBus, port: LossyPort, stuck: bool
+) -> None:
+    """The padding, 2.6 ms of it, comes behind; the servo that needs it hears the next one."""
+    bus.power_on()
+    port._port.mute = True
+    port.rig.receive(TOO_LONG if stuck else b"", port.clock.ns)
+    with pytest.raises(BusError, match="0 of 5 answers"):
+        bus.read()
+    port.written.clear()
+    bus.cut()
+    cut = port.written[0]
+    assert port.written == [cut, feetech.PADDING, cut]
+    assert tables(port, sts3215.TORQUE_ENABLE) == [0] * 5
+    bus.cut()
+    assert port.written[3:] == [cut], "padded once for each miss"
+
+
+def test_a_goal_after_a_miss_is_heard_by_a_servo_that_waits_for_more(
+    bus: FeetechBus, port: LossyPort
+) -> None:
+    bus.power_on()
+    port.rig.receive(TOO_LONG, port.clock.ns)
+    with pytest.raises(BusError, match="0 of 5 answers"):
+        bus.read()
+    bus.write([0.01] * 5)
+    assert tables(port, sts3215.GOAL_POSITION) == [2048 + round(0.01 / sts3215.RAD_PER_COUNT)] * 5
+
+
 def test_padding_moves_nothing(bus: FeetechBus, port: LossyPort) -> None:
     bus.power_on()
     before = [bytes(servo(port, node).table._bytes) for node in NODES]

@@ -87,10 +87,11 @@ def test_power_comes_on_at_rest_and_goes_off(bus: McuBus, port: Any) -> None:
     bus.power_on()
     assert board(port)._goal_ma == [0, 0]
     assert board(port)._limit_ma == 800
-    assert bus.power_off() == []
+    assert bus.power_off_step(True) == bus.power_off() == []
     assert not board(port)._powered
     port.dead = True
     assert bus.power_off() == ["the board: torque may still be on (no cable)"]
+    assert bus.power_off_step(True) == ["the board: torque may still be on (no cable)"]
 
 
 def test_a_late_command_finds_the_motors_braked_until_power_is_ordered_anew(
@@ -142,7 +143,7 @@ def test_facts_are_asked_in_turn_and_cost_no_question(bus: McuBus, port: Any) ->
     bus.write([0.2])
     bus.read()
     port.written.clear()
-    values = {check.fact: check.value for check in (bus.check_next() for _ in IN_TURN)}
+    values = {check.fact: check.value for _ in IN_TURN for check in bus.check_next()}
     assert port.written == []
     assert values == {
         Fact.FAULT: 0,
@@ -159,10 +160,10 @@ def test_a_board_without_goals_tells_why(bus: McuBus, port: Any) -> None:
     bus.power_on()
     port.clock.sleep(0.1)
     bus.read()
-    stopped = [bus.check_next() for _ in IN_TURN]
+    stopped = [check for _ in IN_TURN for check in bus.check_next()]
     assert stopped[-1][1:] == (Fact.WATCHDOG, TRIPPED)
     bus.power_off()
-    off = [bus.check_next() for _ in IN_TURN]
+    off = [check for _ in IN_TURN for check in bus.check_next()]
     assert off[-1][1:] == (Fact.TORQUE, 0)
 
 

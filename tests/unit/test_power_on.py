@@ -277,6 +277,9 @@ class Failing:
     def power_off(self) -> list[str]:
         return []
 
+    def power_off_step(self, anew: bool) -> list[str]:
+        return []
+
     def cut(self) -> None:
         self.cuts += 1
 

@@ -90,7 +90,7 @@ def test_every_tick_is_one_read_and_one_write(running: Bench) -> None:
     codes = [dxl.Parser().feed(packet)[0].instruction for packet in running.port.written]
     assert codes.count(dxl.Instruction.FAST_SYNC_READ) == 10
     assert codes.count(dxl.Instruction.SYNC_WRITE) == 10
-    assert codes.count(dxl.Instruction.READ) == 2, "one slow register every five ticks"
+    assert codes.count(dxl.Instruction.SYNC_READ) == 2, "one slow register every five ticks"
     assert len(codes) == 22
 
 

@@ -71,6 +71,9 @@ class Wires:
     def power_off(self) -> list[str]:
         return []
 
+    def power_off_step(self, anew: bool) -> list[str]:
+        return []
+
     def cut(self) -> None:
         pass
 

@@ -93,6 +93,9 @@ class SlowWire:
     def power_off(self) -> list[str]:
         return ["arm"]
 
+    def power_off_step(self, anew: bool) -> list[str]:
+        return ["arm", str(anew)]
+
     def cut(self) -> None:
         self.calls.append("cut")
 
@@ -115,6 +118,7 @@ def test_limiting_ends_where_writing_begins(times: Times, broken: bool) -> None:
     wire.power_on(lambda: True)
     wire.cut()
     assert (wire.power_off(), slow.calls) == (["arm"], ["", "on", "cut"])
+    assert wire.power_off_step(True) == ["arm", "True"]
 
 
 def test_sums_and_percentiles_of_differences() -> None:

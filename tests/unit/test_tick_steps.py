@@ -14,7 +14,7 @@ from made_loop import Bench
 from onboard.bus import Fact
 from onboard.command import Command
 from onboard.control_api import Clear, Done, Estop, Start, Stop
-from onboard.lifecycle import KEPT_CHANGES, POWER_OFF_AGAIN_NS, Lifecycle
+from onboard.lifecycle import KEPT_CHANGES, QUESTIONS, Lifecycle
 from onboard.modes import Event
 from onboard.patience import HOLD_S, HOLDS_TO_GIVE_UP
 from onboard.schedule import Wake
@@ -117,7 +117,7 @@ def test_it_begins_in_boot(furuta: RobotSpec, rig_port: Any, tmp_path: Path) -> 
     assert (life.mode, life.reason, life.entered) == (Mode.BOOT, "starting", False)
     assert (life.entered_ns, life.started_ns, life.holds) == (0, 0, 0)
     assert [*life.changes, *life.journal] == []
-    life.power_off_again(10 * POWER_OFF_AGAIN_NS)
+    life.power_off_again()
     assert rig_port.written == []  # nobody left a motor unconfirmed
     bench.close()
 
@@ -142,30 +142,63 @@ def test_an_event_that_changes_nothing_leaves_no_trace(bench: Bench, life: Lifec
     assert ([*life.changes], [*life.journal], life.entered_ns) == known
 
 
-def test_a_motor_that_does_not_confirm_is_asked_again_each_second(
-    bench: Bench, life: Lifecycle, monkeypatch: pytest.MonkeyPatch
+class Answers:
+    """What the motors have not confirmed, question by question; then nothing is left."""
+
+    def __init__(self, life: Lifecycle, monkeypatch: pytest.MonkeyPatch, *left: list[str]) -> None:
+        self._left, self.anew = [*left], list[bool]()
+        monkeypatch.setattr(life._safety, "power_off_step", self.step)
+
+    def step(self, anew: bool) -> list[str]:
+        self.anew.append(anew)
+        return self._left.pop(0) if self._left else []
+
+
+def test_a_motor_that_does_not_confirm_is_asked_again_until_it_does(
+    life: Lifecycle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = [["arm: no answer", "leg: no answer"], ["arm: no answer"], []]
-    monkeypatch.setattr(life._safety, "power_off", lambda: answers.pop(0))
+    both, one = ["arm: no answer", "leg: no answer"], ["arm: no answer"]
+    answers = Answers(life, monkeypatch, both, both, one, one)
     life.post(Event.ESTOP, "a test")
-    first_ns = bench.clock.now_ns()
-    assert [*life.journal][-2:] == ["arm: no answer", "leg: no answer"]
-    life.power_off_again(first_ns + POWER_OFF_AGAIN_NS)
-    assert len(answers) == 2
-    life.power_off_again(first_ns + POWER_OFF_AGAIN_NS + 1)
-    assert len(answers) == 1
-    life.power_off_again(first_ns + POWER_OFF_AGAIN_NS + 1)
-    assert answers == []
-    life.power_off_again(first_ns + 9 * POWER_OFF_AGAIN_NS)  # confirmed: nothing more to ask
+    announced = [*life.journal]
+    life.power_off_again()
+    assert [*life.journal] == announced, "answers get lost"
+    life.power_off_again()
+    assert [*life.journal] == [*announced, "arm: no answer"]
+    life.power_off_again()
+    assert life.journal[-1] == "arm: no answer"
+    life.power_off_again()
+    assert life.journal[-1] == "every motor has confirmed that its torque is off"
+    life.power_off_again()  # confirmed: nothing more to ask
+    assert answers.anew == [True, False, False, False, False]
+    life.post(Event.CLEAR, "a test")
+    life.post(Event.PASSED, "a test")
+    assert answers.anew[5:] == [True], "what was confirmed before does not count"
+
+
+def test_an_answer_that_was_lost_is_no_dead_bus(
+    running: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = running.control.life
+    answers = Answers(life, monkeypatch, *[["arm: no answer"]] * (QUESTIONS - 1))
+    life.post(Event.STOP, "enough")
+    journal = [*life.journal]
+    running.run(5)
+    assert (life.mode, [*life.journal]) == (Mode.IDLE, journal)
+    assert answers.anew == [True, False, False]
 
 
 def test_motors_that_keep_their_torque_are_a_fault_with_every_name(
     running: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     life = running.control.life
-    monkeypatch.setattr(life._safety, "power_off", lambda: ["arm: on", "leg: on"])
+    answers = Answers(life, monkeypatch, *[["arm: on", "leg: on"]] * 9)
     life.post(Event.STOP, "enough")
+    running.run(1)
+    assert life.mode is Mode.IDLE
+    running.run(1)
     assert (life.mode, life.reason) == (Mode.FAULT, "arm: on; leg: on")
+    assert answers.anew == [True, False, False, True]
 
 
 def test_a_bus_that_refuses_power_is_a_fault_with_its_words(
