@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from protocol.plant_spec import Body, Range
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ def plant_problems(spec: RobotSpec) -> Iterator[str]:
                 yield f"plant.randomise.{task}.{name}: a body has no such parameter"
             elif not 0.0 <= low <= high:
                 yield f"plant.randomise.{task}.{name}: write 0 <= lowest <= highest"
+            elif lacking := _lacking(spec, name):
+                yield f"plant.randomise.{task}.{name}: {spec.name} has no {lacking}; remove it"
     for name in spec.plant.unseen:
         body = spec.plant.bodies.get(name)
         if body is None:
@@ -31,6 +35,13 @@ def plant_problems(spec: RobotSpec) -> Iterator[str]:
         for task, ranges in spec.plant.randomise.items():
             if not outside(body, ranges):
                 yield f"plant.unseen: {name!r} is within every range of {task}; training may see it"
+
+
+def _lacking(spec: RobotSpec, name: str) -> str:
+    """The part a parameter is about, where the robot has no such part."""
+    if name.startswith("pendulum_") and all(joint.actuated for joint in spec.joints):
+        return "joint without a motor"
+    return "imu" if name.startswith("imu_") and spec.imu is UNSET else ""
 
 
 def outside(body: Body, ranges: dict[str, Range]) -> list[str]:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from msgspec.structs import replace
 
 from protocol.errors import ConfigError
 from protocol.robot_spec import RobotSpec, load_robot_spec
 from sim_harness.hil.bench import Bench, Outfit
 from sim_harness.hil.false_clock import can_step
-from sim_harness.hil.host import host_of
+from sim_harness.hil.host import Host, host_of
 from sim_harness.hil.scenario import Scenario, load_suite
 from sim_harness.hil.suite import REPORT_FILE, Summary, plan, run_suite
 from sim_harness.hil.tape import read_tape
@@ -27,6 +28,7 @@ from sim_harness.hil.verdict import Result
 SCENARIOS = Path(__file__).with_name("scenarios.toml")
 CORES_PER_ROBOT = 2
 HERE = (sys.executable, "-m", "onboard.main")
+THERE = ("wombet-onboard",)
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,14 @@ class HilCommand:
         jobs: robots side by side; 0 for as many as there are cores for.
         state: state directory of an enrolled robot whose newest policy is to be tested; by default
             one is made, with policies that only move.
+        seed: added to the seed of every scenario, for another draw of everything random.
         boot_s: how long starting and homing may take.
         serial: serial adapter on this machine whose other end is the runtime's; by default a pseudo
             terminal for each scenario.
         onboard: where the runtime lives: local, or ssh://USER@HOST.
-        onboard_program: how wombet-onboard is called there.
+        onboard_program: how wombet-onboard is called there; by default so.
         onboard_robot: the robot file there; by default the same path.
-        onboard_port: the serial port there, if it is not on this machine.
+        onboard_port: the serial port there; needed if it is not this machine.
         onboard_place: directory for its state there.
     """
 
@@ -59,6 +62,7 @@ class HilCommand:
     quick: bool = False
     jobs: int = 0
     state: Path | None = None
+    seed: int = 0
     boot_s: float = 60.0
     serial: Path | None = None
     onboard: str = "local"
@@ -92,6 +96,7 @@ def run_hil(command: HilCommand) -> int:
     spec = load_robot_spec(command.robot)
     host, out = host_of(command.onboard), command.out.resolve()
     pluggable, steppable = command.serial is None, can_step(host)
+    _check(command, host)
     chosen = plan(_chosen(command), spec, pluggable, steppable)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="wombet-hil-") as scratch:
@@ -102,7 +107,7 @@ def run_hil(command: HilCommand) -> int:
             onboard_robot=str(command.onboard_robot or command.robot.resolve()),
             host=host,
             place=command.onboard_place or f"{scratch}/robots",
-            program=tuple(shlex.split(command.onboard_program)) or HERE,
+            program=tuple(shlex.split(command.onboard_program)) or (HERE if host.local else THERE),
             port=command.onboard_port,
             serial=command.serial,
             outfit=outfit,
@@ -134,6 +139,18 @@ def run_relive(command: ReliveCommand) -> int:
     return 0 if truth.mismatches == 0 else 1
 
 
+def _check(command: HilCommand, host: Host) -> None:
+    if command.seed < 0:
+        raise ConfigError(f"--seed {command.seed}: give 0 or more")
+    if command.state is not None and not command.state.is_dir():
+        raise ConfigError(f"--state {command.state}: there is no such directory")
+    if not host.local and not (command.serial and command.onboard_port):
+        raise ConfigError(
+            f"--onboard {command.onboard}: a pseudo terminal ends at this machine; "
+            "give --serial and --onboard-port, the two ends of the cable"
+        )
+
+
 def _outfit(command: HilCommand, spec: RobotSpec, folder: Path) -> Outfit:
     from sim_harness.hil.identity import make_outfit  # noqa: PLC0415 - other commands stay light
 
@@ -148,7 +165,7 @@ def _chosen(command: HilCommand) -> list[Scenario]:
     if unknown:
         raise ConfigError(f"{command.scenarios} has no scenario {', '.join(unknown)}")
     return [
-        scenario
+        replace(scenario, seed=scenario.seed + command.seed)
         for scenario in known
         if (not command.only or scenario.name in command.only)
         and (scenario.quick or not command.quick)
@@ -162,10 +179,11 @@ def _say(result: Result) -> None:
 
 def _conclusion(summary: Summary, out: Path) -> str:
     invalid = len(summary.scenarios) - summary.passed - summary.failed
+    factor = summary.realtime_factor
+    slowest = "none ran" if factor is None else f"slowest at {factor:.3f} of real time"
     lines = [f"skipped {each.name}: {each.reason}" for each in summary.skipped]
     lines.append(
         f"{summary.robot}: {summary.passed} passed, {summary.failed} failed, {invalid} invalid, "
-        f"{len(summary.skipped)} skipped; slowest at {summary.realtime_factor:.3f} of real time; "
-        f"{out / REPORT_FILE}"
+        f"{len(summary.skipped)} skipped; {slowest}; {out / REPORT_FILE}"
     )
     return "\n".join(lines)

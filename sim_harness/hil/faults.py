@@ -2,22 +2,22 @@
 
 A fault begins ``at_s`` after the scenario's start and lasts ``for_s``; 0 is to the end, or, where
 it says so, that it happens once. Joints are called by name, or ``motor`` and ``passive`` for the
-first joint with a motor and without.
+first joint with a motor and without; where a fault has a ``node``, that may be ``imu``, too.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta
 from msgspec.structs import asdict
 
 from protocol.errors import ConfigError
-from protocol.robot_spec import Joint, RobotSpec
+from protocol.robot_spec import Imu, Joint, RobotSpec
 from protocol.table import Fraction, NonNegative, Positive, Table
 
 Process = Literal["control", "agent"]
-MOTOR, PASSIVE = "motor", "passive"
+MOTOR, PASSIVE, IMU = "motor", "passive", "imu"
 
 
 class Fault(Table, frozen=True, kw_only=True, tag_field="kind"):
@@ -71,7 +71,9 @@ class Stuck(Fault, frozen=True, tag="stuck"):
 
 
 class Frozen(Fault, frozen=True, tag="frozen"):
-    """Every node repeats the reading it had when this began."""
+    """Every node, or the IMU alone, repeats the reading it had when this began."""
+
+    node: Literal["all", "imu"] = "all"
 
 
 class Jump(Fault, frozen=True, tag="jump"):
@@ -91,7 +93,7 @@ class Noisy(Fault, frozen=True, tag="noisy"):
 class Dead(Fault, frozen=True, tag="dead"):
     """A node is gone from the bus and its motor coasts; it comes back as after a power cycle."""
 
-    joint: str
+    node: str
 
 
 class Overloaded(Fault, frozen=True, tag="overloaded"):
@@ -110,7 +112,27 @@ class Hot(Fault, frozen=True, tag="hot"):
 class Reboot(Fault, frozen=True, tag="reboot"):
     """A node restarts in ``for_s`` and has forgotten what was in its RAM."""
 
-    joint: str
+    node: str
+
+
+class ImuTilt(Fault, frozen=True, tag="imu_tilt"):
+    """What the IMU feels is turned by ``offset_rad`` about its x axis."""
+
+    offset_rad: float
+
+
+class ImuLag(Fault, frozen=True, tag="imu_lag"):
+    """The IMU shows what it felt ``delay_s`` ago."""
+
+    delay_s: Positive
+
+
+class ImuBlank(Fault, frozen=True, tag="imu_blank"):
+    """The IMU shows zeros, as one that could not fuse anything: no gravity, no turning."""
+
+
+class ImuGarbage(Fault, frozen=True, tag="imu_garbage"):
+    """The IMU shows numbers drawn by chance, from all that its registers can hold."""
 
 
 class BrownOut(Fault, frozen=True, tag="brown_out"):
@@ -174,7 +196,8 @@ class ClockStep(Fault, frozen=True, tag="clock_step"):
 
 
 WireFault = Drop | Flip | Duplicate | Half | Delay | Babble
-NodeFault = Stuck | Frozen | Jump | Noisy | Dead | Overloaded | Hot | Reboot | BrownOut
+ImuFault = ImuTilt | ImuLag | ImuBlank | ImuGarbage
+NodeFault = Stuck | Frozen | Jump | Noisy | Dead | Overloaded | Hot | Reboot | BrownOut | ImuFault
 BodyFault = Push | Payload
 PlantFault = WireFault | NodeFault | BodyFault | Unplug
 RuntimeFault = Order | Kill | Freeze | ServerLost | DiskFull | CpuHog | ClockStep
@@ -196,12 +219,29 @@ def joint_of(name: str, spec: RobotSpec) -> Joint | None:
     raise ConfigError(f"{spec.name} has no joint {name!r}; it has {[j.name for j in spec.joints]}")
 
 
+def node_of(name: str, spec: RobotSpec) -> Joint | Imu | None:
+    """The node a fault means: a joint's, or the IMU; None where the robot has no such kind.
+
+    Raises:
+        ConfigError: no joint has this name.
+    """
+    if name == IMU:
+        return None if spec.imu is UNSET else spec.imu
+    return joint_of(name, spec)
+
+
 def obstacle(fault: AnyFault, spec: RobotSpec) -> str | None:
     """Why a fault cannot be had on this robot, if so. Raises ConfigError as :func:`joint_of`."""
-    name = getattr(fault, "joint", None)
-    if name is not None and joint_of(name, spec) is None:
-        return f"{spec.name} has no {name} joint"
-    return None
+    name = IMU if isinstance(fault, ImuFault) else _whom(fault)
+    if name is None or node_of(name, spec) is not None:
+        return None
+    return f"{spec.name} has no {name}" + ("" if name == IMU else " joint")
+
+
+def _whom(fault: AnyFault) -> str | None:
+    """The node a fault is about, unless all of them."""
+    name: str | None = getattr(fault, "joint", getattr(fault, "node", None))
+    return None if name == "all" else name
 
 
 def kind_of(fault: AnyFault) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from protocol.robot_spec import Joint, RobotSpec
+from protocol.robot_spec import Imu, Joint, RobotSpec
 from protocol.xl330 import RAD_PER_COUNT
 from sim_harness.firmware import Firmware
 from sim_harness.hil.faults import (
+    IMU,
     Babble,
     BrownOut,
     Dead,
@@ -20,6 +21,7 @@ from sim_harness.hil.faults import (
     Frozen,
     Half,
     Hot,
+    ImuFault,
     Jump,
     NodeFault,
     Noisy,
@@ -28,7 +30,9 @@ from sim_harness.hil.faults import (
     Stuck,
     WireFault,
     joint_of,
+    node_of,
 )
+from sim_harness.hil.faulty_imu import FaultyImu
 from sim_harness.hil.wire_noise import damaged, damaged_reply
 from sim_harness.wire_end import Attitude, Demand, Reading, Reply, Setpoint
 
@@ -45,7 +49,8 @@ class FaultyFirmware:
         self._nodes: list[NodeFault] = []
         self._held: list[Reading] = []
         self._seen: list[Reading] = []
-        self._felt: Attitude | None = None
+        self._imu = FaultyImu(rng)
+        self._now_ns = 0
         self.absent = firmware.absent
 
     @property
@@ -65,7 +70,7 @@ class FaultyFirmware:
             return
         self._nodes.append(fault)
         self._held = [*self._seen]
-        self.absent.update(joint.id for joint in self._without_power(fault))
+        self.absent.update(node.id for node in self._without_power(fault))
 
     def end(self, fault: WireFault | NodeFault) -> None:
         """No longer; a node that had no power starts anew."""
@@ -73,9 +78,9 @@ class FaultyFirmware:
             self._wire.remove(fault)
             return
         self._nodes.remove(fault)
-        for joint in self._without_power(fault):
-            self.absent.discard(joint.id)
-            self._firmware.restart(joint.id)
+        for node in self._without_power(fault):
+            self.absent.discard(node.id)
+            self._firmware.restart(node.id)
 
     def restart(self, node_id: int) -> None:
         """What a power cycle does to a node."""
@@ -83,6 +88,7 @@ class FaultyFirmware:
 
     def demands(self, now_ns: int) -> Sequence[Demand]:
         """What the nodes that have power ask of their motors."""
+        self._now_ns = now_ns
         asked = self._firmware.demands(now_ns)
         if not self.absent:
             return asked
@@ -100,9 +106,7 @@ class FaultyFirmware:
 
     def feel(self, attitude: Attitude) -> None:
         """What the IMU believes to feel."""
-        frozen = any(isinstance(fault, Frozen) for fault in self._nodes)
-        self._felt = self._felt if frozen and self._felt else attitude
-        self._firmware.feel(self._felt)
+        self._firmware.feel(self._imu.feel(attitude, self._now_ns, self._nodes))
 
     def receive(self, data: bytes, now_ns: int) -> list[Reply]:
         """Bytes from the host, and answers, over a wire that may be bad."""
@@ -111,19 +115,21 @@ class FaultyFirmware:
         replies = self._firmware.receive(damaged(data, self._wire, self._rng), now_ns)
         return [damaged_reply(reply, self._wire, self._rng) for reply in replies]
 
-    def _without_power(self, fault: NodeFault) -> list[Joint]:
+    def _without_power(self, fault: NodeFault) -> list[Joint | Imu]:
         if isinstance(fault, BrownOut):
-            return [*self._spec.joints] if fault.supply_v < RESET_BELOW_V else []
+            imu = node_of(IMU, self._spec)
+            everybody = [*self._spec.joints, *([] if imu is None else [imu])]
+            return everybody if fault.supply_v < RESET_BELOW_V else []
         if isinstance(fault, (Dead, Reboot)):
-            joint = joint_of(fault.joint, self._spec)
-            return [] if joint is None else [joint]
+            node = node_of(fault.node, self._spec)
+            return [] if node is None else [node]
         return []
 
     def _altered(self, readings: Sequence[Reading], fault: NodeFault) -> Sequence[Reading]:
-        if isinstance(fault, Frozen):
+        if isinstance(fault, Frozen) and fault.node == "all":
             return self._held or readings
-        if isinstance(fault, BrownOut):
-            return readings  # they show the plant's supply
+        if isinstance(fault, (Frozen, BrownOut, Dead, Reboot, ImuFault)):
+            return readings  # of the IMU, the plant's supply, or of nobody who could tell
         index = self._spec.joint_index(_name(joint_of(fault.joint, self._spec)))
         seen = self._false(readings[index], fault, index)
         return [seen if at == index else reading for at, reading in enumerate(readings)]

@@ -47,16 +47,20 @@ class Host:
                 f"{command[0]} on {self._target or 'this machine'}: {error}"
             ) from error
 
-    def start(self, command: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    def start(
+        self, command: Sequence[str], log: IO[bytes], port: int = 0
+    ) -> subprocess.Popen[bytes]:
         """Run a command in the background, its words in ``log``; it ends when this end of it does.
+
+        To the command, ``port`` of its own loopback is that of this machine's.
 
         Raises:
             ConfigError: it cannot be started.
         """
+        tunnel = ("-R", f"127.0.0.1:{port}:127.0.0.1:{port}") if port else ()
+        argv = self.argv(command, "-tt", *tunnel)
         try:
-            return subprocess.Popen(
-                self.argv(command, "-tt"), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         except OSError as error:
             raise ConfigError(f"{command[0]} cannot be started ({error})") from error
 

@@ -25,6 +25,7 @@ MODE_COLOURS = {
     "FAULT": "#ff9896",
     "ESTOP": "#c5407a",
 }
+_COLUMNS = ("scenario", "verdict", "safe, ms", "held, ms", "effort", "limits", "records", "mode")
 _STYLE = """
 body { font: 14px sans-serif; margin: 2em auto; max-width: 1000px; color: #222 }
 figure { display: inline-block; margin: 4px } figcaption { font-size: 11px }
@@ -47,23 +48,31 @@ class Course(NamedTuple):
 def report(spec: RobotSpec, courses: Sequence[Course]) -> str:
     """One page for all of them."""
     rows = "".join(_row(course.result) for course in courses)
-    head = "<tr><th>scenario<th>verdict<th>safe, ms<th>effort<th>limits<th>records<th>mode</tr>"
+    head = "".join(f"<th>{column}" for column in _COLUMNS)
     sections = "".join("".join(_section(spec, course)) for course in courses)
     return (
         f"<!doctype html><meta charset=utf-8><title>{escape(spec.name)}</title>"
         f"<style>{_STYLE}</style><h1>{escape(spec.name)}, hardware in the loop</h1>"
-        f"<table>{head}{rows}</table>{sections}\n"
+        f"<table><tr>{head}</tr>{rows}</table>{sections}\n"
     )
 
 
 def _row(result: Result) -> str:
-    safe = "" if result.time_to_safe_ms is None else f"{result.time_to_safe_ms:.0f}"
     name = escape(result.name)
+    cells = (
+        *(_cell(result.time_to_safe_ms, ".0f"), _cell(result.time_to_held_ms, ".0f")),
+        *(_cell(result.peak_effort_frac, ".2f"), _cell(result.limit_violations, "d")),
+        *(_cell(result.records_lost, "d"), escape(result.final_mode or "")),
+    )
     return (
         f'<tr><td><a href="#{name}">{name}</a><td class={result.verdict}>{result.verdict}'
-        f"<td>{safe}<td>{result.peak_effort_frac:.2f}<td>{result.limit_violations}"
-        f"<td>{result.records_lost}<td>{escape(result.final_mode)}</tr>"
+        f"{''.join(f'<td>{cell}' for cell in cells)}</tr>"
     )
+
+
+def _cell(value: float | None, spec: str) -> str:
+    """Empty where nothing was measured."""
+    return "" if value is None else format(value, spec)
 
 
 def _section(spec: RobotSpec, course: Course) -> Iterator[str]:

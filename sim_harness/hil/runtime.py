@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import IO, NamedTuple
+from urllib.parse import urlsplit
 
 from protocol.errors import ConfigError
 from sim_harness.hil.console import CommandConsole, Console, Pinned, SocketConsole
@@ -39,7 +40,7 @@ class Runtime:
         program: how ``wombet-onboard`` is called there.
         robot: the robot file there.
         port: the serial port there.
-        server: tcp://HOST:PORT.
+        server: tcp://127.0.0.1:PORT of this machine; another one gets a tunnel to it.
         place: a directory of its own there, for state and runtime.
     """
 
@@ -50,12 +51,13 @@ class Runtime:
         self.state, self._runtime = f"{place}/state", f"{place}/run"
         self._places = ("--robot", robot, "--state", self.state, "--runtime", self._runtime)
         self._wires = ("--port", port, "--server", server, "--clock", "as-set")
+        self._server_port = urlsplit(server).port or 0
         self._process: subprocess.Popen[bytes] | None = None
         self._mounted = False
         self._clock: FalseClock | None = None
 
     def prepare(self, template: Path, fillable: bool, steppable: bool = False) -> None:
-        """Lay out its state directory.
+        """Lay out its state directory; what an earlier run left there goes.
 
         ``fillable`` puts it on a small file system of its own, ``steppable`` gives the runtime a
         time of day of its own.
@@ -63,6 +65,7 @@ class Runtime:
         Raises:
             ConfigError: the machine does not permit it.
         """
+        self._must("rm", "-rf", self._place)
         self._must("mkdir", "-p", self.state)
         if fillable:
             options = ("-t", "tmpfs", "-o", f"size={ROOM},mode=0700", "wombet-hil", self.state)
@@ -77,7 +80,7 @@ class Runtime:
         """Start it; the console through which an operator speaks to it."""
         shown = () if self._clock is None else self._clock.words()
         command = [*shown, *self._program, "run", *self._places, *self._wires]
-        self._process = self._host.start(command, log)
+        self._process = self._host.start(command, log, self._server_port)
         if self._host.local:
             return SocketConsole(Path(self._runtime))
         return CommandConsole(self._host, self._program, self._places)

@@ -12,7 +12,7 @@ from msgspec import Meta
 from protocol.errors import ConfigError
 from protocol.modes import Mode
 from protocol.robot_spec import PositionAction, RobotSpec
-from protocol.table import Positive, Table
+from protocol.table import NonNegative, Positive, Table
 from sim_harness.hil.faults import AnyFault, obstacle
 
 if sys.version_info >= (3, 11):
@@ -22,6 +22,7 @@ else:
 
 ModeName = Literal["IDLE", "HOMING", "RUN", "RECOVER", "HOLD", "FAULT", "ESTOP"]
 Temper = Literal["gentle", "wild"]
+Silence = Literal["releases", "holds"]
 VERSIONS: dict[Temper, int] = {"gentle": 1, "wild": 2}
 """Of the policies that a scenario may ask for."""
 LATCHED = frozenset({Mode.FAULT.name, Mode.ESTOP.name})
@@ -35,9 +36,11 @@ class Must(Table, frozen=True):
         through: modes entered after the start of the scenario, in this order, others between.
         never: modes not entered.
         safe_within_ms: after the first fault begins, no motor is asked for anything.
+        held_within_ms: after the first fault begins, no motor is asked for anything new for as long
+            as it lasts: its goal stands still, or it has none.
         back_within_s: after the last fault ends, the robot runs its task.
         effort_max_frac: largest torque, as a share of ``safety.effort_max_nm``.
-        limits: no joint is ever beyond its limits.
+        beyond_rad: how far beyond its limits a joint may be thrown.
         records: no step record is lost.
     """
 
@@ -45,9 +48,10 @@ class Must(Table, frozen=True):
     through: tuple[ModeName, ...] = ()
     never: tuple[ModeName, ...] = ()
     safe_within_ms: Positive | None = None
+    held_within_ms: Positive | None = None
     back_within_s: Positive | None = None
     effort_max_frac: Positive = 1.02
-    limits: bool = True
+    beyond_rad: NonNegative = 0.0
     records: bool = True
 
 
@@ -67,7 +71,8 @@ class Scenario(Table, frozen=True):
         body: simulated body.
         policy: "gentle", or "wild": it asks for full effort most of the time.
         robots: on which it makes sense; empty for all.
-        node_watchdog: it makes sense only where silence takes the motors' torque by itself.
+        silence: it makes sense only where the motors do this by themselves when they hear nothing:
+            "releases" their torque, or "holds" the joint.
         quick: part of the short selection.
         must: what has to hold.
     """
@@ -84,7 +89,7 @@ class Scenario(Table, frozen=True):
     body: str = "nominal"
     policy: Temper = "gentle"
     robots: tuple[str, ...] = ()
-    node_watchdog: bool = False
+    silence: Silence | None = None
     quick: bool = False
 
 
@@ -124,12 +129,23 @@ def reason_to_skip(scenario: Scenario, spec: RobotSpec) -> str | None:
     """Why a scenario cannot be had on this robot, if so. Raises ConfigError for unknown joints."""
     if scenario.robots and spec.name not in scenario.robots:
         return f"it is about {', '.join(scenario.robots)}"
-    if scenario.node_watchdog and isinstance(spec.action, PositionAction):
-        return "its motors keep their torque: without a word they hold their last goal or place"
+    if scenario.silence not in (None, silence_of(spec)):
+        return _OF_SILENCE[silence_of(spec)]
     if scenario.body not in spec.plant.bodies:
         return f"{spec.name} has no body {scenario.body!r}"
     reasons = [obstacle(fault, spec) for fault in (*scenario.faults, *scenario.menu)]
     return next((reason for reason in reasons if reason), None)
+
+
+def silence_of(spec: RobotSpec) -> Silence:
+    """What the motors do when they hear nothing; the action mode decides."""
+    return "holds" if isinstance(spec.action, PositionAction) else "releases"
+
+
+_OF_SILENCE: dict[Silence, str] = {
+    "holds": "its motors keep their torque: without a word they hold their last goal or place",
+    "releases": "its motors let go: without a word their watchdogs take the torque",
+}
 
 
 def _check(scenario: Scenario, origin: str) -> None:
@@ -138,5 +154,7 @@ def _check(scenario: Scenario, origin: str) -> None:
         raise ConfigError(f"{origin}: {scenario.name}: a fault goes on after {scenario.lasts_s} s")
     if scenario.draws and not scenario.menu:
         raise ConfigError(f"{origin}: {scenario.name}: there is no menu to draw from")
-    if scenario.must.safe_within_ms is not None and not (scenario.faults or scenario.draws):
+    must = scenario.must
+    timed = must.safe_within_ms is not None or must.held_within_ms is not None
+    if timed and not (scenario.faults or scenario.draws):
         raise ConfigError(f"{origin}: {scenario.name}: nothing happens that one could be safe from")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import mujoco
 import numpy as np
@@ -21,6 +22,7 @@ from sim_harness.hil.faults import (
     Frozen,
     Half,
     Hot,
+    ImuFault,
     Jump,
     Noisy,
     Overloaded,
@@ -100,5 +102,5 @@ class Stage:
 _AT_THE_WIRE = (Drop, Flip, Duplicate, Half, Delay, Babble)
 _AT_THE_NODES = (
     *_AT_THE_WIRE,
-    *(Stuck, Frozen, Jump, Noisy, Dead, Overloaded, Hot, Reboot, BrownOut),
+    *(Stuck, Frozen, Jump, Noisy, Dead, Overloaded, Hot, Reboot, BrownOut, *get_args(ImuFault)),
 )

@@ -1,7 +1,7 @@
 """The process of one run: a rig behind a serial port in real time, faults by order from its parent.
 
-Orders come as one JSON line each on standard input; its end ends the run. What happened is left as
-a tape.
+Orders come as one JSON line each on standard input, and each is answered by a line once the rig has
+obeyed it; the end of the input ends the run. What happened is left as a tape.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from sim_harness.link import Link
 from sim_harness.realtime import become_realtime
 from sim_harness.terminal import PseudoTerminal, SerialDevice, Terminal
 
+OBEYED_S = 1.0
+"""A rig that took no cue for so long has ended."""
 LINK = "tty"
 """Of a pseudo terminal, beside the tape; the view finds the rig by it."""
 
@@ -67,6 +69,7 @@ class Stand:
 
     Attributes:
         cues: waiting to be obeyed; any thread may append.
+        obeyed: counts those that were.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Stand:
         glance: GlanceWriter | None = None,
     ) -> None:
         self.cues: deque[Cue] = deque()
+        self.obeyed = threading.Semaphore(0)
         self._stage, self._glance = stage, glance
         self._wrong: list[AnyFault] = []
         self.link = Link(stage, baud, terminal, clock_ns, self._obey)
@@ -109,6 +113,7 @@ class Stand:
                 else:
                     self.link.open()
             self._note(cue)
+            self.obeyed.release()
         if self._glance is not None:
             self._glance.show(self._stage.time_ns, ", ".join(map(kind_of, self._wrong)))
 
@@ -148,4 +153,6 @@ def run_stand(command: StandCommand) -> None:
 def _listen(stand: Stand) -> None:
     for line in sys.stdin:
         stand.cues.append(msgspec.json.decode(line, type=Cue))
+        stand.obeyed.acquire(timeout=OBEYED_S)
+        print(flush=True)
     stand.link.stop()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from protocol.errors import StoreError, WombetError
+from protocol.errors import ConfigError, StoreError, WombetError
 from protocol.robot_spec import RobotSpec
 from sim_harness.hil.bench import Bench
 from sim_harness.hil.faults import ClockStep, CpuHog, Unplug, described
@@ -21,7 +21,7 @@ from sim_harness.hil.scenario import Scenario, reason_to_skip
 from sim_harness.hil.timeline import faults_of
 from sim_harness.hil.trial import Trial
 from sim_harness.hil.truth import relive
-from sim_harness.hil.verdict import REALTIME_MIN, Pace, Result, expectations, judge
+from sim_harness.hil.verdict import Pace, Result, expectations, judge
 
 SUMMARY_FILE, REPORT_FILE = "summary.json", "report.html"
 
@@ -34,10 +34,13 @@ class Skipped(Struct, frozen=True):
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """``summary.json``. ``valid`` says that every run kept up with real time."""
+    """``summary.json``. ``valid`` says that every run kept up with real time.
+
+    ``realtime_factor`` is the slowest run's; null if there was none.
+    """
 
     robot: str
-    realtime_factor: float
+    realtime_factor: float | None
     valid: bool
     scenarios: list[Result]
     passed: int
@@ -64,7 +67,7 @@ def plan(
     time of day of its own.
 
     Raises:
-        ConfigError: a scenario is about a joint that the robot does not have.
+        ConfigError: a scenario is about a joint that the robot does not have, or none is left.
     """
     reasons = {
         each.name: reason_to_skip(each, spec)
@@ -73,7 +76,11 @@ def plan(
         for each in scenarios
     }
     skipped = [Skipped(name, reason) for name, reason in reasons.items() if reason]
-    return Plan([each for each in scenarios if not reasons[each.name]], skipped)
+    chosen = [each for each in scenarios if not reasons[each.name]]
+    if not chosen:
+        told = "; ".join(f"{each.name}: {each.reason}" for each in skipped) or "there is none"
+        raise ConfigError(f"no scenario can be run on {spec.name} ({told}); choose others")
+    return Plan(chosen, skipped)
 
 
 def run_suite(
@@ -123,11 +130,11 @@ def run_one(bench: Bench, scenario: Scenario, folder: Path) -> Course:
 
 def summarise(spec: RobotSpec, results: list[Result], skipped: list[Skipped]) -> Summary:
     """Counts over all results."""
-    factor = min((result.realtime_factor for result in results), default=1.0)
+    factors = [each.realtime_factor for each in results if each.realtime_factor is not None]
     return Summary(
         robot=spec.name,
-        realtime_factor=factor,
-        valid=factor >= REALTIME_MIN and all(each.verdict != "invalid" for each in results),
+        realtime_factor=min(factors, default=None),
+        valid=bool(results) and all(each.verdict != "invalid" for each in results),
         scenarios=results,
         passed=sum(result.verdict == "pass" for result in results),
         failed=sum(result.verdict == "fail" for result in results),
@@ -160,19 +167,11 @@ def _hogs(scenario: Scenario) -> bool:
 
 
 def not_run(scenario: Scenario, reason: str) -> Result:
-    """What there is to say of a scenario that never ran."""
+    """What there is to say of a scenario that never ran: nothing was measured."""
     return Result(
         name=scenario.name,
         faults=[described(fault) for fault in faults_of(scenario)],
         expected=expectations(scenario.must),
         verdict="invalid",
-        time_to_safe_ms=None,
-        peak_effort_frac=0.0,
-        limit_violations=0,
-        records_lost=0,
-        final_mode="",
-        realtime_factor=0.0,
-        worst_lag_ms=0.0,
-        replayed=False,
         reasons=[reason],
     )

@@ -67,7 +67,7 @@ class Trial:
             stack.callback(runtime.clear)
             kinds = {type(fault) for fault in faults_of(self._scenario)}
             runtime.prepare(bench.outfit.state, DiskFull in kinds, ClockStep in kinds)
-            self._cues = stack.enter_context(self._stand(log))
+            self._cues, self._heard = stack.enter_context(self._stand(log))
             stack.callback(runtime.stop)
             console = runtime.start(log)
             self._watch = watch = Watch(console, self._clock_s, bench.host.local)
@@ -92,8 +92,8 @@ class Trial:
         return Runtime(bench.host, bench.program, bench.onboard_robot, port, server, place)
 
     @contextmanager
-    def _stand(self, log: IO[bytes]) -> Iterator[IO[bytes]]:
-        """The plant's process; what is written into the pipe are its cues."""
+    def _stand(self, log: IO[bytes]) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+        """The plant's process: the pipe into which its cues go, and the one with its answers."""
         serial = self._bench.serial
         words = {"--robot": self._bench.robot, "--link": serial or self._folder / LINK}
         words |= {"--tape": self._tape_path, "--body": Path(self._scenario.body)}
@@ -106,7 +106,7 @@ class Trial:
             if process.stdin is None or process.stdout is None or not process.stdout.readline():
                 raise ConfigError(f"{self._folder / 'log.txt'}: the plant did not start")
             try:
-                yield process.stdin
+                yield process.stdin, process.stdout
             finally:
                 process.stdin.close()
                 process.wait()
@@ -152,9 +152,11 @@ class Trial:
             self._sleep(max(min(POLL_S, until_s - self._clock_s()), 0.0))
 
     def _cue(self, cue: Cue) -> None:
+        """Have the rig obey; what happens afterwards comes after it on the tape, too."""
         try:
             self._cues.write(msgspec.json.encode(cue) + b"\n")
             self._cues.flush()
+            self._heard.readline()
         except OSError as error:
             raise ConfigError(f"{self._folder / 'log.txt'}: the plant has ended") from error
 

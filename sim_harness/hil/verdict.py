@@ -28,6 +28,9 @@ LIMIT_TOLERANCE_RAD = 0.02
 """What MuJoCo's end stops give way under full effort."""
 
 
+Verdict = Literal["pass", "fail", "invalid"]
+
+
 class Entry(NamedTuple):
     """A mode the runtime entered, by the rig's time."""
 
@@ -62,54 +65,76 @@ class Pace(NamedTuple):
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """One line of ``summary.json``."""
+    """One line of ``summary.json``; null is what nobody measured: there was nothing, or no run."""
 
     name: str
     faults: list[str]
     expected: list[str]
-    verdict: Literal["pass", "fail", "invalid"]
-    time_to_safe_ms: float | None
-    peak_effort_frac: float
-    limit_violations: int
-    records_lost: int
-    final_mode: str
-    realtime_factor: float
-    worst_lag_ms: float
-    replayed: bool
+    verdict: Verdict
+    time_to_safe_ms: float | None = None
+    time_to_held_ms: float | None = None
+    peak_effort_frac: float | None = None
+    limit_violations: int | None = None
+    beyond_max_rad: float | None = None
+    records_lost: int | None = None
+    final_mode: str | None = None
+    realtime_factor: float | None = None
+    worst_lag_ms: float | None = None
+    replayed: bool | None = None
     reasons: list[str]
+
+
+class _Motion(NamedTuple):
+    """What the motors did, in numbers."""
+
+    safe_ms: float | None
+    held_ms: float | None
+    peak_frac: float
+    crossings: int
+    beyond_rad: float
 
 
 def judge(scenario: Scenario, spec: RobotSpec, truth: Truth, story: Story, pace: Pace) -> Result:
     """The verdict and the numbers behind it."""
-    safe_ms = time_to_safe_ms(truth)
-    peak = peak_effort_nm(truth, spec) / spec.safety.effort_max_nm
-    crossings = limit_violations(truth, spec)
+    motion = _motion(truth, spec)
     must = scenario.must
     reasons = [
         *_moved_early(truth),
         *_modes(must, truth, story),
-        *_safety(must, safe_ms, peak, crossings),
+        *_safety(must, motion),
         *_recovery(must, truth, story),
         *_records(must, story),
     ]
     invalid = [*_invalid(truth, pace)]
     if reasons and pace.worst_lag_ms > 1e3 * spec.tick_s:  # it may have caused what failed
         invalid.append(f"the rig was {pace.worst_lag_ms:.0f} ms late")
-    verdict: Literal["pass", "fail", "invalid"] = "fail" if reasons else "pass"
+    verdict: Verdict = "fail" if reasons else "pass"
     return Result(
         name=scenario.name,
         faults=[described(fault) for fault in faults_of(scenario)],
         expected=expectations(must),
         verdict="invalid" if invalid else verdict,
-        time_to_safe_ms=safe_ms,
-        peak_effort_frac=round(peak, 4),
-        limit_violations=crossings,
+        time_to_safe_ms=motion.safe_ms,
+        time_to_held_ms=motion.held_ms,
+        peak_effort_frac=round(motion.peak_frac, 4),
+        limit_violations=motion.crossings,
+        beyond_max_rad=round(motion.beyond_rad, 4),
         records_lost=story.records_lost,
         final_mode=story.final_mode,
         realtime_factor=round(pace.realtime_factor, 4),
         worst_lag_ms=round(pace.worst_lag_ms, 1),
         replayed=truth.mismatches == 0,
         reasons=[*invalid, *reasons],
+    )
+
+
+def _motion(truth: Truth, spec: RobotSpec) -> _Motion:
+    return _Motion(
+        safe_ms=time_to_safe_ms(truth),
+        held_ms=time_to_held_ms(truth),
+        peak_frac=peak_effort_nm(truth, spec) / spec.safety.effort_max_nm,
+        crossings=limit_violations(truth, spec),
+        beyond_rad=float(np.max(_beyond_rad(truth, spec), initial=0.0)),
     )
 
 
@@ -132,6 +157,25 @@ def time_to_safe_ms(truth: Truth) -> float | None:
     if quiet.size == 0:
         return None
     return round(1e3 * max(float(truth.time_s[first + quiet[0]]) - begun[0], 0.0), 1)
+
+
+def time_to_held_ms(truth: Truth) -> float | None:
+    """From the first fault to the last change of what any motor is asked while it lasts.
+
+    None without a fault, or if that is less than ``QUIET_S`` before its end.
+    """
+    first = next((turn for turn in truth.turns if turn.fault is not None and turn.begins), None)
+    if first is None:
+        return None
+    begun_s = first.at_ns * 1e-9
+    ends = (turn.at_ns * 1e-9 for turn in truth.turns if turn.fault == first.fault)
+    ended_s = min((at_s for at_s in ends if at_s > begun_s), default=float(truth.time_s[-1]))
+    until_s = min(ended_s, truth.mark_s(OVER) or ended_s) - 1e-9 * SAMPLE_NS
+    asked = np.column_stack([truth.command, truth.asking])
+    changed_s = truth.time_s[1:][(asked[1:] != asked[:-1]).any(axis=1)]
+    meanwhile_s = changed_s[(changed_s > begun_s) & (changed_s <= until_s)]
+    last_s = float(np.max(meanwhile_s, initial=begun_s))
+    return None if last_s > until_s - QUIET_S else round(1e3 * (last_s - begun_s), 1)
 
 
 def peak_effort_nm(truth: Truth, spec: RobotSpec) -> float:
@@ -161,10 +205,16 @@ def _braking(torque_nm: Array, position_rad: Array) -> NDArray[np.bool_]:
 
 def limit_violations(truth: Truth, spec: RobotSpec) -> int:
     """How often a joint went beyond its limits."""
-    low = np.array([joint.position_min_rad for joint in spec.joints]) - LIMIT_TOLERANCE_RAD
-    high = np.array([joint.position_max_rad for joint in spec.joints]) + LIMIT_TOLERANCE_RAD
-    beyond = (truth.position_rad < low) | (truth.position_rad > high)
+    beyond = _beyond_rad(truth, spec) > LIMIT_TOLERANCE_RAD
     return int(np.count_nonzero(beyond[1:] & ~beyond[:-1]) + np.count_nonzero(beyond[:1]))
+
+
+def _beyond_rad(truth: Truth, spec: RobotSpec) -> Array:
+    """(N, J) how far every joint is beyond its limits; negative inside."""
+    low = np.array([joint.position_min_rad for joint in spec.joints])
+    high = np.array([joint.position_max_rad for joint in spec.joints])
+    beyond: Array = np.maximum(low - truth.position_rad, truth.position_rad - high)
+    return beyond
 
 
 def expectations(must: Must) -> list[str]:
@@ -176,10 +226,14 @@ def expectations(must: Must) -> list[str]:
         lines.append(f"never {', '.join(must.never)}")
     if must.safe_within_ms is not None:
         lines.append(f"no torque within {must.safe_within_ms:g} ms")
+    if must.held_within_ms is not None:
+        lines.append(f"no new goal after {must.held_within_ms:g} ms")
     if must.back_within_s is not None:
         lines.append(f"runs again within {must.back_within_s:g} s")
     lines.append(f"effort at most {must.effort_max_frac:g} of the limit")
-    lines += ["inside the limits"] if must.limits else []
+    lines.append(
+        f"at most {must.beyond_rad:g} rad beyond" if must.beyond_rad else "inside the limits"
+    )
     lines += ["no record lost"] if must.records else []
     return lines
 
@@ -218,14 +272,23 @@ def _modes(must: Must, truth: Truth, story: Story) -> Iterator[str]:
         yield f"never came to {missing[0]}"
 
 
-def _safety(must: Must, safe_ms: float | None, peak: float, crossings: int) -> Iterator[str]:
-    if must.safe_within_ms is not None and (safe_ms is None or safe_ms > must.safe_within_ms):
-        told = "never" if safe_ms is None else f"after {safe_ms:g} ms"
-        yield f"without torque {told}, not within {must.safe_within_ms:g} ms"
-    if peak > must.effort_max_frac:
-        yield f"effort of {peak:.2f} of the limit"
-    if must.limits and crossings:
-        yield f"limits crossed {crossings} times"
+def _safety(must: Must, motion: _Motion) -> Iterator[str]:
+    if _late(motion.safe_ms, must.safe_within_ms):
+        yield f"without torque {_told(motion.safe_ms)}, not within {must.safe_within_ms:g} ms"
+    if _late(motion.held_ms, must.held_within_ms):
+        yield f"goals stand still {_told(motion.held_ms)}, not within {must.held_within_ms:g} ms"
+    if motion.peak_frac > must.effort_max_frac:
+        yield f"effort of {motion.peak_frac:.2f} of the limit"
+    if motion.beyond_rad > must.beyond_rad + LIMIT_TOLERANCE_RAD:
+        yield f"limits crossed {motion.crossings} times, by up to {motion.beyond_rad:.3f} rad"
+
+
+def _late(took_ms: float | None, within_ms: float | None) -> bool:
+    return within_ms is not None and (took_ms is None or took_ms > within_ms)
+
+
+def _told(took_ms: float | None) -> str:
+    return "never" if took_ms is None else f"after {took_ms:g} ms"
 
 
 def _recovery(must: Must, truth: Truth, story: Story) -> Iterator[str]:

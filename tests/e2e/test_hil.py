@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from hil_process import Ran, run_hil
 
 from protocol.robot_spec import load_robot_spec
 from sim_harness.hil.tape import read_tape
@@ -26,24 +23,14 @@ RESULT = {
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory) -> tuple[Path, int]:
-    """Where the results lie, and the exit status."""
-    out = tmp_path_factory.mktemp("hil")
-    argv = [sys.executable, "-m", "sim_harness.main", "hil", "--robot", str(ROBOT)]
-    argv += ["--out", str(out), "--only", *SCENARIOS]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, 1), done.stderr
-    return out, done.returncode
+def ran(tmp_path_factory) -> Ran:
+    """All of them, in one run."""
+    return run_hil("furuta", tmp_path_factory.mktemp("hil"), "--only", *SCENARIOS)
 
 
 def test_the_robot_becomes_safe_in_every_one_of_them(ran):
-    out, status = ran
-    summary = json.loads((out / "summary.json").read_text())
-    assert summary["failed"] == 0, [each["reasons"] for each in summary["scenarios"]]
-    if not summary["valid"]:
-        pytest.skip(f"this machine is too slow now: {summary['realtime_factor']} of real time")
-    assert (status, summary["passed"], summary["robot"]) == (0, len(SCENARIOS), "furuta")
+    summary = ran.summary
+    assert (ran.status, summary["passed"], summary["robot"]) == (0, len(SCENARIOS), "furuta")
     assert summary["realtime_factor"] >= 0.98
     for each in summary["scenarios"]:
         assert set(each) >= RESULT
@@ -52,23 +39,22 @@ def test_the_robot_becomes_safe_in_every_one_of_them(ran):
 
 
 def test_what_was_recorded_in_real_time_replays_in_lock_step(ran):
-    out, _ = ran
     spec = load_robot_spec(ROBOT)
     for name in SCENARIOS:
-        tape = read_tape(out / name / "tape.msgpack")
+        tape = read_tape(ran.out / name / "tape.msgpack")
         assert len(tape.events) > 50
         assert relive(tape, spec, ROBOT.parent).mismatches == 0
 
 
 def test_the_step_of_the_clock_reached_the_runtime_and_changed_nothing(ran):
     """Its log says so: it stamps what happens with the time of day."""
-    log = (ran[0] / "clock_stepped" / "log.txt").read_text(encoding="utf-8", errors="replace")
+    log = (ran.out / "clock_stepped" / "log.txt").read_text(encoding="utf-8", errors="replace")
     stamps = [float(found) for found in re.findall(r'"time_s":([0-9.]+)', log)]
     assert max(stamps) - min(stamps) > 3000.0
 
 
 def test_the_report_stands_alone(ran):
-    page = (ran[0] / "report.html").read_text(encoding="utf-8")
+    page = (ran.out / "report.html").read_text(encoding="utf-8")
     assert all(f'id="{name}"' in page for name in SCENARIOS)
     assert "http" not in page
     assert "data:image/png" in page or "no pictures on this machine" in page

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hil_process import run_hil
 from plant_process import ROOT, self_test
 
 from protocol.robot_spec import load_robot_spec
@@ -43,18 +40,8 @@ def test_it_stands_up_and_drives_for_six_seconds(tmp_path: Path) -> None:
     """The real processes, told from outside; what really happened is lived through again."""
     scenarios, out = tmp_path / "standing.toml", tmp_path / "out"
     scenarios.write_text(STANDING, encoding="utf-8")
-    argv = [sys.executable, "-m", "sim_harness.main", "hil", "--robot", str(ROBOT)]
-    argv += ["--out", str(out), "--scenarios", str(scenarios)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode in (0, 1), done.stderr
-    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    (result,) = summary["scenarios"]
-    if not summary["valid"]:
-        pytest.skip(f"this machine is too slow now: {result['reasons']}")
-    assert result["verdict"] == "pass", result["reasons"]
+    ran = run_hil("quadruped", out, "--scenarios", scenarios)
+    assert ran.summary["passed"] == 1
     truth = relive(
         read_tape(out / "standing" / "tape.msgpack"), load_robot_spec(ROBOT), ROBOT.parent
     )

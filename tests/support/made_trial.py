@@ -12,10 +12,12 @@ from made_rig import ROBOT, Clock
 from onboard.control_api import Clear, Estop, Start, Stop
 from protocol.errors import BusError
 from protocol.modes import Mode
-from protocol.robot_spec import load_robot_spec
+from protocol.robot_spec import RobotSpec, load_robot_spec
+from sim_harness.hil.command import SCENARIOS
 from sim_harness.hil.faults import Order, RuntimeFault, Unplug
-from sim_harness.hil.scenario import LATCHED, Scenario
+from sim_harness.hil.scenario import LATCHED, Scenario, load_suite
 from sim_harness.hil.stage import Stage
+from sim_harness.hil.suite import plan
 from sim_harness.hil.tape import Tape
 from sim_harness.hil.timeline import Moment, faults_of, timeline
 from sim_harness.hil.truth import Truth, relive
@@ -31,6 +33,13 @@ def in_lock_step(scenario: Scenario) -> bool:
     """Whether it needs no processes."""
     needs = [fault for fault in faults_of(scenario) if isinstance(fault, RuntimeFault)]
     return all(isinstance(fault, Order) for fault in needs)
+
+
+def held(robot: str) -> list[Scenario]:
+    """What ``hw_configs/ROBOT.toml`` can be put through without processes."""
+    spec = load_robot_spec(ROBOT.with_name(f"{robot}.toml"))
+    chosen = plan(load_suite(SCENARIOS).scenarios, spec).chosen
+    return [scenario for scenario in chosen if in_lock_step(scenario)]
 
 
 class LatePort:
@@ -74,16 +83,27 @@ class LatePort:
 
 
 class LockStep:
-    """One scenario without real time."""
+    """One scenario without real time.
 
-    def __init__(self, scenario: Scenario, folder: Path, robot: Path = ROBOT) -> None:
+    ``believed`` is what the onboard code thinks it drives, where that is not the ``robot`` it is
+    judged as.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        folder: Path,
+        robot: Path = ROBOT,
+        believed: RobotSpec | None = None,
+    ) -> None:
         self.scenario, self.robot, self.spec = scenario, robot, load_robot_spec(robot)
+        believed = believed or self.spec
         self.stage = Stage(self.spec, robot.parent, scenario.body, scenario.seed)
         port = LatePort(self.stage, Clock())
         port.catch_up()
-        self.bench = Bench(self.spec, port, folder)
+        self.bench = Bench(believed, port, folder)
         gain, exploration = GAINS[scenario.policy]
-        self.bundle = write_bundle(folder, self.spec, 1, gain=gain, exploration=exploration)
+        self.bundle = write_bundle(folder, believed, 1, gain=gain, exploration=exploration)
         self.entries: list[Entry] = []
         self._seen = 0
 

@@ -10,7 +10,16 @@ from made_rig import ROBOT
 from protocol.errors import ConfigError
 from protocol.robot_spec import load_robot_spec
 from sim_harness.hil.command import SCENARIOS
-from sim_harness.hil.faults import AnyFault, Dead, Drop, described, joint_of, obstacle
+from sim_harness.hil.faults import (
+    AnyFault,
+    Dead,
+    Drop,
+    Frozen,
+    ImuBlank,
+    described,
+    joint_of,
+    obstacle,
+)
 from sim_harness.hil.scenario import load_suite, parse_suite
 from sim_harness.hil.suite import plan
 from sim_harness.hil.timeline import timeline
@@ -111,21 +120,46 @@ def test_a_joint_is_meant_by_kind_or_name_and_an_unknown_one_is_refused():
 
 def test_what_a_robot_or_machine_cannot_have_is_skipped_with_a_reason():
     arm = load_robot_spec(ROBOT.with_name("arm5.toml"))
-    assert "no passive joint" in obstacle(Dead(joint="passive", at_s=0.0), arm)
+    assert "no passive joint" in obstacle(Dead(node="passive", at_s=0.0), arm)
     assert obstacle(Drop(share=0.1, at_s=0.0), SPEC) is None
 
 
 def test_a_scenario_can_be_about_some_robots_only():
-    chosen = plan(suite('robots = ["arm5"]').scenarios, SPEC)
-    assert (chosen.chosen, chosen.skipped[0].reason) == ([], "it is about arm5")
+    other = HEAD.removeprefix("schema = 1\n").replace('"one"', '"two"')
+    chosen = plan(suite('robots = ["arm5"]\n' + other).scenarios, SPEC)
+    assert [each.name for each in chosen.chosen] == ["two"]
+    assert (chosen.skipped[0].name, chosen.skipped[0].reason) == ("one", "it is about arm5")
 
 
-def test_where_motors_hold_without_a_word_no_scenario_waits_for_them_to_stop():
-    arm = load_robot_spec(ROBOT.with_name("arm5.toml"))
-    scenarios = load_suite(SCENARIOS).scenarios
-    skipped = {each.name: each.reason for each in plan(scenarios, arm).skipped}
-    assert "without a word" in skipped["silent_wire"]
-    assert len(scenarios) - len(skipped) >= LEAST_SCENARIOS
+def test_a_suite_of_which_nothing_is_left_proves_nothing_and_is_refused():
+    with pytest.raises(ConfigError, match=r"no scenario can be run on furuta.*it is about arm5"):
+        plan(suite('robots = ["arm5"]').scenarios, SPEC)
+    with pytest.raises(ConfigError, match="there is none"):
+        plan([], SPEC)
+
+
+@pytest.mark.parametrize(("robot", "least"), [("arm5", 50), ("quadruped", 55)])
+def test_where_motors_hold_without_a_word_other_scenarios_take_their_place(robot, least):
+    spec = load_robot_spec(ROBOT.with_name(f"{robot}.toml"))
+    chosen = plan(load_suite(SCENARIOS).scenarios, spec)
+    reasons = {each.name: each.reason for each in chosen.skipped}
+    assert "without a word" in reasons["silent_wire"]
+    assert "silent_wire_held" in {each.name for each in chosen.chosen}
+    assert len(chosen.chosen) >= least
+
+
+def test_where_motors_let_go_nobody_waits_for_them_to_hold():
+    skipped = {
+        each.name: each.reason for each in plan(load_suite(SCENARIOS).scenarios, SPEC).skipped
+    }
+    assert "let go" in skipped["silent_wire_held"]
+
+
+def test_faults_of_an_imu_need_one():
+    walker = load_robot_spec(ROBOT.with_name("quadruped.toml"))
+    for fault in (ImuBlank(at_s=0.0), Frozen(at_s=0.0, node="imu"), Dead(node="imu", at_s=0.0)):
+        assert obstacle(fault, SPEC) == "furuta has no imu"
+        assert obstacle(fault, walker) is None
 
 
 def test_a_real_adapter_is_not_unplugged_by_software():

@@ -62,13 +62,13 @@ def turns(stage: Stage) -> float:
 
 
 def test_a_dead_node_does_not_answer_and_the_others_do(stage):
-    stage.turn(True, Dead(joint="motor", at_s=0.0))
+    stage.turn(True, Dead(node="motor", at_s=0.0))
     assert [status.id for status in ask(stage, dxl.make_ping(dxl.BROADCAST_ID))] == [PENDULUM]
 
 
 def test_a_dead_motor_coasts_and_comes_back_without_torque(stage):
     drive(stage)
-    fault = Dead(joint="motor", at_s=0.0)
+    fault = Dead(node="motor", at_s=0.0)
     assert stage.firmware.demands(stage.time_ns)[0] > 0.0
     stage.turn(True, fault)
     assert [*stage.firmware.demands(stage.time_ns)] == [0.0, 0.0]
@@ -80,7 +80,7 @@ def test_a_dead_motor_coasts_and_comes_back_without_torque(stage):
 def test_a_reboot_forgets_the_armed_watchdog(stage):
     write(stage, ARM, xl330.BUS_WATCHDOG, 5)
     for begins in (True, False):
-        stage.turn(begins, Reboot(joint="motor", at_s=0.0))
+        stage.turn(begins, Reboot(node="motor", at_s=0.0))
     assert read(stage, ARM, xl330.BUS_WATCHDOG) == 0
 
 

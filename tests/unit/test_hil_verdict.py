@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from made_quadruped import load_quadruped
@@ -11,7 +12,7 @@ from protocol.robot_spec import load_robot_spec
 from sim_harness.hil.faults import Drop
 from sim_harness.hil.report import Course, report
 from sim_harness.hil.scenario import Must, Scenario
-from sim_harness.hil.suite import Skipped, summarise
+from sim_harness.hil.suite import Skipped, not_run, summarise
 from sim_harness.hil.tape import Turned
 from sim_harness.hil.truth import SAMPLE_NS, Truth
 from sim_harness.hil.verdict import (
@@ -24,6 +25,7 @@ from sim_harness.hil.verdict import (
     judge,
     limit_violations,
     peak_effort_nm,
+    time_to_held_ms,
     time_to_safe_ms,
 )
 
@@ -96,6 +98,25 @@ def test_too_late_is_a_failure():
     assert verdict(truth(), story("FAULT"), safe_within_ms=40.0).verdict == "fail"
 
 
+def test_goals_that_stand_still_soon_enough_are_held_although_there_is_torque():
+    command = np.clip(np.arange(0.0, END_S, STEP_S), None, BEGUN_S + 0.1)[:, None]
+    found = truth(asks_until=NEVER, command=command)
+    assert time_to_held_ms(found) == pytest.approx(100.0, abs=4.1)
+    assert verdict(found, story("FAULT"), held_within_ms=110.0).verdict == "pass"
+    assert verdict(found, story("FAULT"), held_within_ms=90.0).verdict == "fail"
+
+
+def test_what_is_asked_after_the_fault_does_not_count_against_holding():
+    command = np.where(np.arange(0.0, END_S, STEP_S) < ENDED_S, 0.0, 1.0)[:, None]
+    assert time_to_held_ms(truth(asks_until=NEVER, command=command)) == 0.0
+
+
+def test_goals_that_go_on_changing_are_never_held():
+    found = truth(asks_until=NEVER, command=np.arange(0.0, END_S, STEP_S)[:, None])
+    assert time_to_held_ms(found) is None
+    assert "never" in verdict(found, story("FAULT"), held_within_ms=110.0).reasons[0]
+
+
 def test_torque_before_start_fails_whatever_else_holds():
     result = verdict(truth(asks_from=0.5), story("FAULT"))
     assert (result.verdict, "before anybody said start" in result.reasons[0]) == ("fail", True)
@@ -132,7 +153,7 @@ def test_every_excursion_beyond_a_limit_counts_once_at_either_end():
     found = truth(position_rad=position)
     assert limit_violations(found, SPEC) == 2
     assert verdict(found, story("FAULT")).verdict == "fail"
-    assert verdict(found, story("FAULT"), limits=False).verdict == "pass"
+    assert verdict(found, story("FAULT"), beyond_rad=0.2).verdict == "pass"
 
 
 @pytest.mark.parametrize(
@@ -182,6 +203,28 @@ def test_a_summary_counts_and_is_valid_only_if_every_run_is():
     slowed = summarise(SPEC, [good, slow], [])
     assert (slowed.passed, slowed.failed, slowed.valid) == (1, 0, False)
     assert slowed.realtime_factor == 0.9
+
+
+def test_of_a_scenario_that_never_ran_nothing_is_known():
+    scenario = Scenario(name="one", about="", must=Must(end=["FAULT"]), faults=(FAULT,))
+    told = msgspec.to_builtins(not_run(scenario, "no plant"))
+    assert {key for key, value in told.items() if value is None} == {
+        *("time_to_safe_ms", "time_to_held_ms", "peak_effort_frac", "limit_violations"),
+        *("beyond_max_rad", "records_lost", "final_mode", "realtime_factor", "worst_lag_ms"),
+        "replayed",
+    }
+    assert (told["verdict"], told["reasons"]) == ("invalid", ["no plant"])
+    good, missing = verdict(truth(), story("FAULT")), not_run(scenario, "no plant")
+    summary = summarise(SPEC, [good, missing], [])
+    assert (summary.valid, summary.realtime_factor) == (False, 1.0)
+    assert summarise(SPEC, [missing], []).realtime_factor is None
+    assert "class=invalid>invalid<td><td><td><td><td><td></tr>" in report(
+        SPEC, [Course(scenario, missing, None, None)]
+    )
+
+
+def test_a_summary_of_nothing_is_not_valid():
+    assert not summarise(SPEC, [], []).valid
 
 
 def test_the_report_shows_every_scenario_and_needs_nothing_else():
