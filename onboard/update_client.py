@@ -12,7 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tuf.api.exceptions import DownloadError, LengthOrHashMismatchError, RepositoryError
+from tuf.api.exceptions import (
+    BadVersionNumberError,
+    DownloadError,
+    LengthOrHashMismatchError,
+    RepositoryError,
+)
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
@@ -21,6 +26,8 @@ from onboard.durable import sync
 from onboard.version_floor import Floor
 from onboard.wall_clock import WallClock
 from protocol.errors import BundleError
+
+_NEWER = "bring a newer copy of the repository that the server serves"
 
 
 class Listed(NamedTuple):
@@ -83,7 +90,7 @@ class UpdateClient:
             if role := floor.fallen(found):
                 raise BundleError(
                     f"update refused: the {role} list is older than one seen before, "
-                    f"{found.lists.get(role, found.root)}"
+                    f"{found.version(role)} after {floor.version(role)}; {_NEWER}"
                 )
             for path in (*self._cache.rglob("*"), self._cache):
                 sync(path)
@@ -178,6 +185,9 @@ def _refusing() -> Iterator[None]:
         yield
     except DownloadError as error:
         raise BundleError(f"update not fetched: {error}") from error
+    except BadVersionNumberError as error:
+        refusal = f"update refused: {type(error).__name__}: {error}"
+        raise BundleError(f"{refusal.rstrip('.')}; {_NEWER}") from error
     except RepositoryError as error:
         raise BundleError(f"update refused: {type(error).__name__}: {error}") from error
     except OSError as error:

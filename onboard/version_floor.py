@@ -36,6 +36,10 @@ class Floor(Struct, frozen=True):
     bundle: int = 0
     seen_s: int = 0
 
+    def version(self, role: str) -> int:
+        """Of the list that ``role`` signs; 0 if none was accepted."""
+        return self.root if role == "root" else self.lists.get(role, 0)
+
     def fallen(self, other: Floor) -> str:
         """The role whose version in ``other`` is lower than here; empty if none is."""
         if other.root < self.root:

@@ -80,6 +80,11 @@ class Deployment:
     say: Say
     now_s: Callable[[], float]
 
+    def check_alone(self) -> None:
+        """Raises ConfigError if another deploy runs: asked before a release is made in vain."""
+        with self._alone():
+            pass
+
     def deploy(self, releases: Mapping[Target, str]) -> Rollout:
         """Bring every unit to the release of its target (ids; in the store).
 
@@ -181,9 +186,19 @@ class Deployment:
         answers = {name: _PULLS if name in units else _GONE for name in names}
         if reachable:
             releases = {name: rollout.members[name].order.release for name in reachable}
-            slice_ = self._slice()
-            self.publication.extract(set(releases.values()), slice_)
-            answers |= self.reach.install(reachable, releases, slice_, self.terms)
+            answers |= self._visit(reachable, releases)
+        return answers
+
+    def _visit(self, units: Mapping[str, Unit], releases: Mapping[str, str]) -> dict[str, Answer]:
+        """Who refuses is visited once more if lists were signed meanwhile: it may know them."""
+        slice_ = self._slice()
+        self.publication.extract(set(releases.values()), slice_)
+        answers = self.reach.install(units, releases, slice_, self.terms)
+        refused = {name: units[name] for name, it in answers.items() if it.verdict == "refused"}
+        if refused and not self.publication.is_newest(slice_):
+            wanted = {name: releases[name] for name in refused}
+            self.publication.extract(set(wanted.values()), slice_)
+            answers |= self.reach.install(refused, wanted, slice_, self.terms)
         return answers
 
     def _slice(self) -> Path:

@@ -138,6 +138,14 @@ class Publication:
         except OSError as error:
             raise StoreError(f"{place}: the releases cannot be laid out: {error}") from error
 
+    def is_newest(self, place: Path) -> bool:
+        """Has nothing been signed since ``place`` was extracted? Raises StoreError."""
+        copies = [folder / "metadata" / "timestamp.json" for folder in (place, self._repository)]
+        try:
+            return copies[0].read_bytes() == copies[1].read_bytes()
+        except OSError as error:
+            raise StoreError(f"{error.filename} cannot be read: {error.strerror}") from error
+
     def _listed(self) -> Targets:
         return decode_targets(load_trust(self._keys).targets)
 

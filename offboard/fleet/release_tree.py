@@ -5,9 +5,11 @@
     opt/wombet/releases/ID/bin/wombet-onboard   starts it with the system's own interpreter
     opt/wombet/releases/ID/lib/…                what the wheels hold
     opt/wombet/releases/ID/release.json         what it was made of
+    opt/wombet/releases/ID/robots/UNIT.toml     each unit's robot file, calibrated
     opt/wombet/current -> releases/ID
 
-Nothing has to be installed, compiled or fetched on the robot, so unpacking works for any machine.
+Nothing has to be installed or fetched on the robot, so unpacking works for any machine. A release
+that is taken back takes its robot files with it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import hashlib
 import io
 import posixpath
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -66,7 +68,9 @@ class Release:
         for entry in self.entries:
             if entry.path == path:
                 return entry.data
-        raise ConfigError(f"release {self.id} has no {path}; was it made of a wombet wheel?")
+        raise ConfigError(
+            f"release {self.id} has no {path}; was it made of this fleet file and a wombet wheel?"
+        )
 
 
 def release_of(entries: Iterable[Entry]) -> str:
@@ -75,12 +79,20 @@ def release_of(entries: Iterable[Entry]) -> str:
     return links.get(CURRENT, "").rpartition("/")[2]
 
 
-def make_release(wheels: Sequence[tuple[str, bytes]], target: Target) -> Release:
+def robot_path(unit: str) -> str:
+    """Where the robot file of ``unit`` lies in a release."""
+    return f"robots/{unit}.toml"
+
+
+def make_release(
+    wheels: Sequence[tuple[str, bytes]], target: Target, robots: Mapping[str, str]
+) -> Release:
     """Unpack wheels, ours among them, for one target.
 
     Args:
         wheels: file name and bytes of each.
         target: the interpreter that will run it.
+        robots: robot files by unit.
 
     Raises:
         ConfigError: a wheel is damaged, two hold the same file, or ours is missing.
@@ -91,6 +103,7 @@ def make_release(wheels: Sequence[tuple[str, bytes]], target: Target) -> Release
     made_of = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(wheels)}
     about = {"target": target.name, "wheels": made_of}
     launcher = _LAUNCHER.format(python=f"python{target.version}").encode()
+    files += [Entry(robot_path(unit), text.encode()) for unit, text in robots.items()]
     files += [
         Entry("bin/wombet-onboard", launcher, 0o755),
         Entry("release.json", msgspec.json.format(msgspec.json.encode(about), indent=1)),

@@ -12,7 +12,7 @@ import msgspec
 
 from offboard.fleet.fleet_file import BUS_LINK, Unit
 from offboard.fleet.overlay import SECRET_MODE, Entry, Folder, Overlay
-from offboard.fleet.release_tree import PLACE, Release
+from offboard.fleet.release_tree import CURRENT, PLACE, Release, robot_path
 from offboard.fleet.unit_identity import UnitIdentity
 from protocol.robot_spec import parse_robot_spec
 
@@ -59,7 +59,6 @@ SUBSYSTEM=="tty", ENV{{ID_BUS}}=="usb", ENV{{ID_SERIAL_SHORT}}=="{serial}", \\
 def make_overlay(
     name: str,
     unit: Unit,
-    robot_file: str,
     server: str,
     operators: list[str],
     identity: UnitIdentity,
@@ -71,20 +70,20 @@ def make_overlay(
     Args:
         name: the unit's.
         unit: its entry in the fleet file.
-        robot_file: the robot file with its calibration.
         server: where the training server listens.
         operators: ssh public keys of those who may log in as root.
         identity: its own.
-        release: the runtime it starts with.
+        release: the runtime it starts with, its robot file in it.
         data_partition: its drive has a partition for its data, as one has that was flashed.
 
     Raises:
-        ConfigError: the robot file is wrong, or the release lacks the systemd units.
+        ConfigError: the release lacks the unit's robot file, or it is wrong, or systemd units.
     """
+    robot_file = release.file(robot_path(name)).decode()
     entries = [
         *release.installed(),
         *_boot(release),
-        *_configuration(name, unit, robot_file, server),
+        *_configuration(name, unit, server),
         *_identity(identity),
         *_services(release, parse_robot_spec(robot_file, unit.robot).timing.cpu),
         *_machine(unit),
@@ -99,10 +98,12 @@ def system_file(name: str) -> bytes:
     return resources.files("offboard.fleet").joinpath("system_files", name).read_bytes()
 
 
-def _configuration(name: str, unit: Unit, robot_file: str, server: str) -> Iterator[Entry]:
+def _configuration(name: str, unit: Unit, server: str) -> Iterator[Entry]:
+    """What it is; its robot file is that of the release in force, whichever that is."""
     about = {"unit": name, "channel": unit.channel, "serial": unit.serial}
-    environment = f"WOMBET_PORT={unit.port}\nWOMBET_SERVER={server}\n"
-    yield Entry("etc/wombet/robot.toml", robot_file.encode())
+    environment = f"WOMBET_UNIT={name}\nWOMBET_PORT={unit.port}\nWOMBET_SERVER={server}\n"
+    robot = f"../../{CURRENT}/{robot_path(name)}"
+    yield Entry("etc/wombet/robot.toml", mode=_ANY_MODE, link=robot)
     yield Entry("etc/wombet/robot.env", environment.encode())
     yield Entry("etc/wombet/unit.json", msgspec.json.encode(about) + b"\n")
 

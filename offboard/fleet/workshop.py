@@ -93,12 +93,19 @@ class Workshop:
         return load_fleet(self.fleet_path)
 
     def release(self, target: Target) -> Release:
-        """The runtime of this source tree for ``target``.
+        """The runtime of this source tree for ``target``, with the robot files of its units.
 
         Raises:
-            ConfigError: wheels are missing and cannot be fetched, or are not the pinned ones.
+            ConfigError: fleet file or a robot file are wrong; wheels are missing and cannot be
+                fetched, or are not the pinned ones.
         """
-        return make_release([*self._wheels(target), self.wheel()], target)
+        fleet = self.fleet()
+        robots = {
+            name: unit_robot_file(self.fleet_path, fleet, name)
+            for name, unit in fleet.units.items()
+            if unit.target == target
+        }
+        return make_release([*self._wheels(target), self.wheel()], target, robots)
 
     def overlay(self, name: str, data_partition: bool) -> Overlay:
         """What unit ``name`` gets, also written to ``overlay.tar``.
@@ -114,7 +121,6 @@ class Workshop:
         made = make_overlay(
             name,
             unit,
-            unit_robot_file(self.fleet_path, fleet, name),
             fleet.server,
             fleet.operators,
             unit_identity(self.keys, name, self._place(name) / "identity"),

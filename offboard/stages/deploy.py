@@ -84,9 +84,10 @@ def deploy(places: _Places, how: _How, wheel: Path | None = None) -> None:
         wheel: our own wheel; by default it is built from this source tree.
     """
     workshop = _workshop(places, wheel)
-    fleet = workshop.fleet()
-    made = {unit.target: workshop.release(unit.target) for unit in fleet.units.values()}
     deployment = _deployment(places, how)
+    deployment.check_alone()
+    targets = dict.fromkeys(unit.target for unit in workshop.fleet().units.values())
+    made = {target: workshop.release(target) for target in targets}
     releases: dict[Target, str] = {}
     for target, release in made.items():
         deployment.store.keep(release, target)

@@ -17,6 +17,7 @@ from typing import BinaryIO
 import zstandard
 
 from onboard.durable import sync
+from onboard.releases.bytecode import CACHE, compile_release
 from onboard.releases.install_steps import Step, Watch, unwatched
 from onboard.releases.unit_paths import PARTIAL
 from protocol.errors import BundleError
@@ -24,7 +25,6 @@ from protocol.errors import BundleError
 UNPACKED_MAX_BYTES = 2 * 1024**3
 """Source: offboard/fleet/release_tree.py."""
 ID_CHARS = 16
-_CACHE = "__pycache__"
 _READ_BYTES = 1 << 20
 _PLAIN, _PROGRAM = 0o644, 0o755
 
@@ -58,6 +58,7 @@ def unpack(
         at(Step.UNPACKED)
         if (found := identity(part)) != folder.name:
             raise BundleError(f"the archive of release {folder.name} holds {found}")
+        compile_release(part, folder)
         flush()
         part.rename(folder)
         sync(folder.parent)
@@ -70,7 +71,7 @@ def identity(folder: Path) -> str:
     manifest = hashlib.sha256()
     files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     for name in sorted(files):
-        if _CACHE not in PurePosixPath(name).parts:
+        if CACHE not in PurePosixPath(name).parts:
             manifest.update(f"{_digest(files[name])}  {name}\n".encode())
     return manifest.hexdigest()[:ID_CHARS]
 

@@ -34,7 +34,7 @@ def main() -> None:
         print(f"skipped: {why}")
         _write(options.out, {"skipped": why, "units": 0, "scenarios": []})
         return
-    base, wheels = prepared_base(options.cache), options.cache / "wheels"
+    base, wheels = prepared_base(options.cache), (options.cache / "wheels").resolve()
     if not os.environ.get(NAMESPACE):
         os.environ[NAMESPACE] = "1"
         argv = ["unshare", "--mount", "--net", "--propagation", "private", sys.executable]
@@ -79,8 +79,8 @@ def _result(site: Site, name: str, scenario: Scenario) -> dict[str, Any]:
         unit = scenario(site)
         for each in site.units:
             site.settled(each)
-        if left := site.half_installed(unit):
-            raise AssertionError(f"{unit} has {left} half installed")
+            if left := site.half_installed(each):
+                raise AssertionError(f"{each} has {left} half installed")
         runs = all(site.loop_runs(each) for each in site.units)
     except Exception as error:  # whatever a scenario dies of is its verdict
         traceback.print_exc()

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -267,12 +266,18 @@ class Site:
         return seen
 
     def loop_runs(self, name: str) -> bool:
-        """Do its ticks go on? It has a minute to begin to say so."""
+        """Do its ticks go on? It has a minute to show it."""
+        seen: list[float] = []
+
+        def grew() -> bool:
+            if (ticks := self._ticks(name)) is not None:
+                seen.append(ticks)
+            return len(seen) > 1 and seen[-1] > seen[-2]
+
         with contextlib.suppress(TimeoutError):
-            until(lambda: self._ticks(name) is not None, ANSWER_S, f"ticks of {name}", every_s=1.0)
-        first = self._ticks(name)
-        time.sleep(1.0)
-        return first is not None and (self._ticks(name) or 0.0) > first
+            until(grew, ANSWER_S, f"ticks of {name}", every_s=1.0)
+            return True
+        return False
 
     @contextlib.contextmanager
     def without_agent(self, name: str) -> Iterator[None]:

@@ -21,6 +21,7 @@ from offboard.fleet.workshop import Workshop
 from offboard.keys import init_server
 
 FLEET_FILE = Path("hw_configs/fleet.toml")
+ROBOT = FLEET_FILE.with_name("furuta.toml").read_text()
 PACKAGE = Path(onboard.__file__).parent
 UNITS = PACKAGE / "systemd"
 SERIAL = "1424523000007"
@@ -113,8 +114,9 @@ def dependency(machine: str = "x86_64") -> tuple[str, bytes]:
     return wheel(f"deep-1.0-cp311-cp311-manylinux_2_28_{machine}.whl", files)
 
 
-def made_release(target: Target = HERE, main: str = MAIN) -> Release:
-    return make_release([dependency(target.machine), our_wheel(main)], target)
+def made_release(target: Target = HERE, main: str = MAIN, robot: str = ROBOT) -> Release:
+    robots = dict.fromkeys(("bench", "duck"), robot)
+    return make_release([dependency(target.machine), our_wheel(main)], target, robots)
 
 
 def made_identity() -> UnitIdentity:

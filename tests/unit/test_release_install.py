@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import marshal
 import os
+import re
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -23,6 +25,7 @@ from made_unit import (
 
 from onboard.exit_status import Exit
 from onboard.releases import trial
+from onboard.releases.archive import identity
 from onboard.releases.assignment import Line
 from onboard.releases.guardian import Guardian
 from onboard.releases.install_steps import Step
@@ -68,6 +71,29 @@ def test_its_files_are_everybodys_to_read_and_its_program_to_run(unit):
     modes = {str(p.relative_to(folder)): p.stat().st_mode & 0o777 for p in folder.rglob("*")}
     assert modes["bin/wombet-onboard"] == modes["bin"] == modes["lib"] == 0o755
     assert modes["lib/onboard/main.py"] == 0o644
+
+
+def test_its_modules_are_compiled_for_everybody_and_count_not_for_its_name(unit):
+    new = unit.assign("new")
+    masked = os.umask(0o077)
+    try:
+        unit.install()
+    finally:
+        os.umask(masked)
+    folder = unit.paths.release(new)
+    (compiled,) = folder.glob("lib/onboard/__pycache__/main.*.pyc")
+    assert compiled.parent.stat().st_mode & 0o777 == 0o755
+    assert compiled.stat().st_mode & 0o777 == 0o644
+    code = marshal.loads(compiled.read_bytes()[16:])
+    assert code.co_filename == str(folder / "lib/onboard/main.py")
+    assert compiled.read_bytes()[4:8] == (1).to_bytes(4, "little"), "its source is not looked at"
+    assert identity(folder) == new
+
+
+def test_a_module_that_does_not_compile_stays_as_it_is(unit):
+    release = unit.assign("broken = 'module")
+    assert unit.install().verdict == "installed"
+    assert not [*unit.paths.release(release).rglob("*.pyc")]
 
 
 def test_the_same_again_is_already_there(unit):
@@ -337,7 +363,7 @@ def test_an_older_repository_is_refused(unit, tmp_path):
     shutil.rmtree(unit.paths.books / "tuf")
     report = unit.installer().install(unit.depot(tmp_path / "kept"), HEALTH_S, 0.0)
     assert report.verdict == "refused"
-    assert "older than one seen before" in report.reason
+    assert re.search(r"older than one seen before, \d+ after \d+; bring a newer", report.reason)
 
 
 def test_another_servers_repository_is_refused(unit, tmp_path):

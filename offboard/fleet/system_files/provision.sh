@@ -27,6 +27,9 @@ chmod 755 "$root/opt/wombet"
 tar -C "$staging" -xpf - || fail "the overlay did not arrive; is the disk full?"
 (cd "$staging" && sha256sum --check --strict --quiet etc/wombet/overlay.sha256) ||
     fail "the overlay was damaged on its way"
+# Compiled once, for everybody, as releases are that come later (onboard/releases/bytecode.py).
+(umask 022 && "/usr/bin/$2" -I -m compileall -qq --invalidation-mode unchecked-hash \
+    -s "$staging" -p / "$staging"/opt/wombet/releases/*/lib) || true
 "$staging"/opt/wombet/current/bin/wombet-onboard --help >/dev/null ||
     fail "wombet-onboard does not start here"
 

@@ -230,8 +230,33 @@ def test_two_deploys_at_once_the_second_is_refused(bench: Bench) -> None:
     lock = bench.deployment.out / ".deploy.lock"
     with refusing_lock(lock, "ours"), pytest.raises(ConfigError, match="another deploy runs"):
         bench.deploy()
+    with refusing_lock(lock, "ours"), pytest.raises(ConfigError, match="another deploy runs"):
+        bench.deployment.check_alone()
     assert bench.units.asked == []
+    bench.deployment.check_alone()
     assert bench.deploy().stage is Stage.DONE
+
+
+def test_a_unit_that_knows_lists_signed_meanwhile_is_brought_those(bench: Bench) -> None:
+    class Ahead(Units):
+        def install(self, units, releases, slice_, terms):
+            self.says = {}
+            if not self.asked:
+                bench.deployment.publication.publish({}, {}, {*bench.deployment.fleet.units})
+                self.says = {"canary": Answer("refused", "older than one seen before, 3 after 4")}
+            return super().install(units, releases, slice_, terms)
+
+    ahead = Ahead()
+    rollout = replace(bench.deployment, reach=ahead).deploy({HERE: bench.release()})
+    assert [[*asked] for asked in ahead.asked] == [["canary"], ["canary"], ["left", "right"]]
+    assert rollout.members["canary"].verdict == "installed"
+
+
+def test_a_unit_that_refuses_the_newest_lists_is_asked_once(bench: Bench) -> None:
+    bench.units.says = {"canary": Answer("refused", "no room")}
+    rollout = bench.deploy()
+    assert len(bench.units.asked) == 1
+    assert (rollout.stage, rollout.members["canary"].reason) == (Stage.HALTED, "no room")
 
 
 def test_a_halt_beside_it_stops_a_deploy_after_the_batch(bench: Bench) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import posixpath
 import tarfile
 
 import pytest
 from made_fleet import (
-    FLEET_FILE,
     HERE,
+    ROBOT,
     dependency,
     made_fleet,
     made_identity,
@@ -26,8 +27,6 @@ from offboard.fleet.release_tree import make_release
 from offboard.fleet.unit_overlay import BOOT, BOOT_MODULES, RELEASE_UNITS, make_overlay
 from protocol.errors import ConfigError
 
-ROBOT = FLEET_FILE.with_name("furuta.toml").read_text()
-
 
 def overlay(
     name: str = "duck", fleet: Fleet | None = None, data: bool = True, robot: str = ROBOT
@@ -37,11 +36,10 @@ def overlay(
     return make_overlay(
         name,
         unit,
-        robot,
         found.server,
         found.operators,
         made_identity(),
-        made_release(unit.target),
+        made_release(unit.target, robot=robot),
         data,
     )
 
@@ -97,6 +95,26 @@ def test_units_are_enabled_and_come_from_the_release_itself() -> None:
         assert found[f"etc/systemd/system/{name}"].data == shipped
 
 
+def test_the_robot_file_is_that_of_the_release_in_force() -> None:
+    found = files(overlay())
+    link = posixpath.normpath(f"etc/wombet/{found['etc/wombet/robot.toml'].link}")
+    current = posixpath.normpath(f"opt/wombet/{found['opt/wombet/current'].link}")
+    assert found[link.replace("opt/wombet/current", current)].data.decode() == ROBOT
+
+
+def test_another_robot_file_makes_another_release() -> None:
+    assert made_release().id != made_release(robot=ROBOT.replace("cpu = 0", "cpu = 3")).id
+
+
+def test_a_release_without_the_units_robot_file_is_refused() -> None:
+    found = made_fleet()
+    release = make_release([our_wheel()], HERE, {"duck": ROBOT})
+    with pytest.raises(ConfigError, match=r"has no robots/bench\.toml"):
+        make_overlay(
+            "bench", found.unit("bench"), found.server, [], made_identity(), release, False
+        )
+
+
 def test_what_takes_releases_is_there_and_started() -> None:
     found = files(overlay())
     release = made_release(TARGETS["jetpack6"])
@@ -110,7 +128,9 @@ def test_what_takes_releases_is_there_and_started() -> None:
 
 def test_the_environment_says_where_bus_and_server_are() -> None:
     text = files(overlay())["etc/wombet/robot.env"].data.decode()
-    assert text == "WOMBET_PORT=/dev/wombet-bus\nWOMBET_SERVER=tcp://10.0.0.2:5571\n"
+    assert (
+        text == "WOMBET_UNIT=duck\nWOMBET_PORT=/dev/wombet-bus\nWOMBET_SERVER=tcp://10.0.0.2:5571\n"
+    )
 
 
 def test_the_bus_adapter_is_known_by_its_serial_number() -> None:
@@ -179,17 +199,17 @@ def test_the_launcher_asks_for_the_interpreter_that_the_wheels_are_for() -> None
 def test_two_wheels_with_the_same_file_are_refused() -> None:
     twin = wheel("twin-1.0-py3-none-any.whl", {"deep/thought.py": b""})
     with pytest.raises(ConfigError, match="same path"):
-        make_release([dependency(), twin, our_wheel()], HERE)
+        make_release([dependency(), twin, our_wheel()], HERE, {})
 
 
 def test_a_release_without_our_wheel_or_with_a_damaged_one_is_refused() -> None:
     with pytest.raises(ConfigError, match="wombet wheel"):
-        make_release([dependency()], HERE)
+        make_release([dependency()], HERE, {})
     name, data = dependency()
     with pytest.raises(ConfigError, match="no sound wheel"):
-        make_release([(name, data[:-30]), our_wheel()], HERE)
+        make_release([(name, data[:-30]), our_wheel()], HERE, {})
 
 
 def test_a_wheel_cannot_write_outside_of_its_release() -> None:
     with pytest.raises(ConfigError, match="cannot be a file"):
-        make_release([our_wheel(), wheel("evil-1.whl", {"../../../../etc/passwd": b""})], HERE)
+        make_release([our_wheel(), wheel("evil-1.whl", {"../../../../etc/passwd": b""})], HERE, {})

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from made_fleet import (
-    FLEET_FILE,
     HERE,
     executable,
     made_fleet,
@@ -25,7 +24,6 @@ from offboard.fleet.unit_identity import UnitIdentity
 from offboard.fleet.unit_overlay import make_overlay
 from protocol.errors import ConfigError
 
-ROBOT = FLEET_FILE.with_name("furuta.toml").read_text()
 SYSTEMD = ("systemd-sysusers", "systemd-tmpfiles", "udevadm", "sync")
 RUNNER = """\
 #!/bin/sh
@@ -75,7 +73,7 @@ def bench(tmp_path: Path) -> Bench:
 def overlay(identity: UnitIdentity | None = None, **release: str) -> Overlay:
     fleet = made_fleet()
     made = (identity or made_identity(), made_release(HERE, **release))
-    return make_overlay("bench", fleet.unit("bench"), ROBOT, fleet.server, [], *made, False)
+    return make_overlay("bench", fleet.unit("bench"), fleet.server, [], *made, False)
 
 
 @needs_root
@@ -95,6 +93,18 @@ def test_a_running_unit_gets_everything_and_is_started(bench: Bench) -> None:
     )
     assert not (bench.root / "opt/wombet/.overlay").exists()
     assert (bench.place / "addresses").read_text() == "field@10.0.0.18\n"
+
+
+@needs_root
+@needs_python
+def test_its_modules_are_compiled_and_everybody_may_read_them(bench: Bench) -> None:
+    bench.provision(overlay())
+    library = (bench.root / "opt/wombet/current").resolve() / "lib"
+    compiled = [*library.rglob("*.pyc")]
+    assert {path.name.partition(".")[0] for path in compiled} >= {"main", "thought"}
+    assert {path.stat().st_mode & 0o777 for path in compiled} == {0o644}
+    assert {path.parent.stat().st_mode & 0o777 for path in compiled} == {0o755}
+    assert {path.read_bytes()[4] for path in compiled} == {1}, "their source is not looked at"
 
 
 @needs_root

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from made_fleet import (
-    FLEET_FILE,
     HERE,
     MAIN,
     dependency,
@@ -36,7 +35,6 @@ from offboard.fleet.rootfs_check import (
 from offboard.fleet.unit_overlay import make_overlay
 from protocol.errors import ConfigError
 
-ROBOT = FLEET_FILE.with_name("furuta.toml").read_text()
 SYSTEM_UNITS = Path("/usr/lib/systemd/system")
 
 
@@ -45,7 +43,7 @@ def overlay(main: str = MAIN, data: bool = False) -> Overlay:
     unit = fleet.unit("bench")
     release = made_release(unit.target, main)
     found = (fleet.server, fleet.operators, made_identity(), release, data)
-    return make_overlay("bench", unit, ROBOT, *found)
+    return make_overlay("bench", unit, *found)
 
 
 @pytest.fixture

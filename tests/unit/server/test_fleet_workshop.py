@@ -56,6 +56,17 @@ def test_a_lock_that_pins_no_hash_is_refused(tmp_path: Path, text: str) -> None:
         read_lock(tmp_path / "none.txt")
 
 
+def test_a_release_brings_the_robot_files_of_its_units_calibrated(workshop: Workshop) -> None:
+    release = workshop.release(JETPACK6)
+    assert "offset_rad = 0.013" in release.file("robots/duck.toml").decode()
+    assert [it.path for it in release.entries if it.path.startswith("robots/")] == [
+        "robots/duck.toml"
+    ], "bench is another target's"
+    robot = workshop.fleet_path.with_name("furuta.toml")
+    robot.write_text(robot.read_text() + "# another word\n")
+    assert workshop.release(JETPACK6).id != release.id
+
+
 def test_a_wheel_with_another_hash_is_not_taken(workshop: Workshop) -> None:
     folder = workshop.out / "wheels" / JETPACK6.name
     pins = read_lock(lock_path(workshop.requirements, JETPACK6))

@@ -21,8 +21,6 @@ from onboard.releases.assignment import assignment_for, decode_assignments
 from onboard.releases.journal import read_journal
 from onboard.releases.unit_paths import UnitPaths
 
-ROBOT = Path("hw_configs/furuta.toml").read_text()
-
 
 def test_the_servers_archive_unpacks_to_the_release_it_is_called(tmp_path):
     release = made_release()
@@ -51,7 +49,7 @@ def test_the_unit_obeys_the_line_that_the_server_wrote():
 def root(tmp_path: Path) -> Path:
     fleet = made_fleet()
     made = (fleet.operators, made_identity(), made_release(HERE), False)
-    overlay = make_overlay("bench", fleet.unit("bench"), ROBOT, fleet.server, *made)
+    overlay = make_overlay("bench", fleet.unit("bench"), fleet.server, *made)
     apply_overlay(overlay, made_rootfs(tmp_path / "root"), not_owned)
     return tmp_path / "root"
 
@@ -79,7 +77,7 @@ def test_flashing_again_forgets_which_release_was_in_force(root):
     (root / "opt/wombet/previous").symlink_to("releases/gone")
     fleet = parse_fleet(Path("hw_configs/fleet.toml").read_text(), "fleet")
     made = (fleet.operators, made_identity(), made_release(HERE), False)
-    overlay = make_overlay("bench", made_fleet().unit("bench"), ROBOT, fleet.server, *made)
+    overlay = make_overlay("bench", made_fleet().unit("bench"), fleet.server, *made)
     apply_overlay(overlay, root, not_owned)
     assert read_journal(UnitPaths(root)).current == made_release(HERE).id
     assert not (root / "opt/wombet/previous").is_symlink()
