@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import gc
-import hashlib
+import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import safetensors.numpy
 from made_loop import Bench
 from made_policy import write_bundle
 from made_rig import ROBOT
 from made_swap import SwapRobot
-from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from onboard.control_api import BUSY, Clear, Done, Estop, Offer, Start, Stop
 from onboard.control_socket import ControlClient, ControlServer
@@ -224,87 +217,12 @@ def test_a_shutdown_finishes_the_staging_in_work_and_takes_no_more(
     assert swap.active_version == 0  # pending, and there is no tick any more
 
 
-# Again and again.
-
-WIDTH = 256
-SWAPS, WARM_UP = 1000, 200
-GROWTH_BYTES = 1 << 20
-
-
-def wide_graph() -> bytes:
-    """7 → 256 → 256 → 256 → 1, as large as a real policy."""
-    nodes, values, last = [], [], "obs"
-    sizes = (7, WIDTH, WIDTH, WIDTH, 1)
-    for index, shape in enumerate(pairwise(sizes)):
-        name, out = f"w{index}", f"h{index}"
-        values.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-        nodes.append(helper.make_node("MatMul", [last, name], [f"m{index}"]))
-        nodes.append(helper.make_node("Tanh", [f"m{index}"], [out]))
-        last = out
-    nodes.append(helper.make_node("Add", [last, "noise"], ["action"]))
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, size))
-        for name, size in (("obs", 7), ("noise", 1), ("action", 1))
-    ]
-    graph = helper.make_graph(nodes, "wide", [*ends[:2], *values], ends[2:])
-    opset = [helper.make_opsetid("", 18)]
-    return bytes(helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString())
-
-
-def wide_bundle(make: Make, version: int, graph: bytes) -> Path:
-    rng, sizes = np.random.default_rng(version), (7, WIDTH, WIDTH, WIDTH, 1)
-    tensors: dict[str, NDArray[np.float32]] = {
-        f"w{index}": (0.05 * rng.standard_normal(shape)).astype(np.float32)
-        for index, shape in enumerate(pairwise(sizes))
-    }
-    obs = rng.standard_normal((2, 7)).astype(np.float32)
-    hidden = obs
-    for tensor in tensors.values():
-        hidden = np.tanh(hidden @ tensor)
-    weights = safetensors.numpy.save(tensors)
-    folder = make(
-        version,
-        graph=graph,
-        weights_sha256=hashlib.sha256(weights).hexdigest(),
-        golden_obs=obs.tobytes(),
-        golden_noise=np.zeros(2, dtype=np.float32).tobytes(),
-        golden_action=hidden.astype(np.float32).tobytes(),
-    )
-    (folder / "weights.safetensors").write_bytes(weights)
-    return folder
-
-
-def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_thousand_swaps_in_motion_leave_the_memory_as_it_was(
-    bench: Bench, make_bundle: Make
-) -> None:
-    """Without the garbage collector, as in the control process."""
-    graph = wide_graph()
-    bench.obey(Start())
-    bench.until(Mode.RUN)
-    gc.collect()
-    gc.disable()
-    try:
-        before = 0
-        for version in range(2, SWAPS + 2):
-            folder = wide_bundle(make_bundle, version, graph)
-            bench.load(folder, version)
-            bench.swap.ledger.settle()
-            # What other threads and the simulated wire take away.
-            bench.control.life.journal.clear()
-            bench.port.written.clear()
-            shutil.rmtree(folder)
-            if version == WARM_UP:
-                before = resident_bytes()
-        growth = resident_bytes() - before
-    finally:
-        gc.enable()
-    assert bench.swap.counts["activated"] == SWAPS + 1
-    assert bench.control.counters.missed_ticks == 0
-    assert growth <= GROWTH_BYTES
+def test_a_thousand_swaps_in_motion_leave_the_memory_as_it_was(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "thousand_swaps", str(tmp_path)]
+    told = subprocess.run(argv, env=ENVIRONMENT, cwd=REPOSITORY, capture_output=True, check=True)
+    found = json.loads(told.stdout)
+    assert found["activated"] == 1000
+    assert found["missed_ticks"] == 0
+    assert found["growth_bytes"] <= 1 << 20
