@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from offboard.episode_store import GENERATION_SHIFT
+from offboard.losses import GENERATION_SHIFT
 from protocol.step_record import Rows
 
 

@@ -14,14 +14,20 @@ import numpy as np
 
 from offboard.database import Database, open_database
 from offboard.intake import Entry, unpack
+from offboard.losses import (
+    GENERATION_SHIFT,
+    Forgotten,
+    Loss,
+    forgotten_gap,
+    forgotten_records,
+    losses_of,
+)
 from offboard.store_check import Findings, examine, gap_crc32, is_sound, place_crc32
 from protocol.errors import StoreError
 from protocol.messages import BATCH_MAX_RECORDS, Batch, Gap
 from protocol.robot_spec import RobotSpec
 from protocol.step_record import Rows, decode_rows, dtype_of
 
-GENERATION_SHIFT = 40
-"""A record's ``seq`` is the ring's generation above a counter of this many bits."""
 _PAGE_ENTRIES = 256
 LAYOUT = 2
 """Of the tables below; SQLite keeps it as ``user_version``."""
@@ -64,7 +70,8 @@ class Account(NamedTuple):
         last_seq: highest record number, -1 if there is none.
         holes: records missing between the first and last of a ring generation, over generations.
         duplicates: records held more than once.
-        declared: records the robot itself has declared lost.
+        declared: records that gaps on record say are lost, those ``forgotten`` among them.
+        forgotten: records lost because this store is an older copy of one that had them.
     """
 
     committed: int = 0
@@ -73,6 +80,7 @@ class Account(NamedTuple):
     holes: int = 0
     duplicates: int = 0
     declared: int = 0
+    forgotten: int = 0
 
 
 def open_episode_store(path: Path, spec: RobotSpec) -> EpisodeStore:
@@ -122,6 +130,7 @@ class EpisodeStore:
         self._database = database
         self.dtype = dtype
         self.damaged = 0
+        self._forgotten = Forgotten(database)
 
     @property
     def database(self) -> Database:
@@ -165,26 +174,21 @@ class EpisodeStore:
         Raises:
             StoreError: the file is damaged beyond that; restore it from a backup.
         """
+        self._forgotten.reread()
         return examine(self._database)
 
     def greet(self, robot: str, epoch: str, first_held: int) -> int:
         """A robot (re)connects and can resend from ``first_held``; returns the last committed.
 
         What lies between was committed by a store this one is an older copy of: it is put on
-        record as a gap, and the stream goes on.
+        record as a gap, whose records are counted with the next entry, and the stream goes on.
         """
         last = self.last(robot, epoch)
         if first_held <= last + 1:
             return last
-        gap = Gap(
-            epoch=epoch,
-            seq=first_held - 1,
-            first_record=0,
-            count=0,
-            reason=f"batches {last + 1} to {first_held - 1} are held by nobody any more",
-        )
         with self._database.transaction():
-            self._write(robot, epoch, [gap])
+            self._forgotten.reread()
+            self._write(robot, epoch, [forgotten_gap(epoch, last, first_held)])
         return first_held - 1
 
     def accept(self, deliveries: Sequence[Delivery]) -> None:
@@ -194,12 +198,20 @@ class EpisodeStore:
             StoreError: an entry is not the next of its stream, or the file failed; nothing of the
                 call was committed.
         """
+        try:
+            self._accept(deliveries)
+        except StoreError:
+            self._forgotten.reread()
+            raise
+
+    def _accept(self, deliveries: Sequence[Delivery]) -> None:
         with self._database.transaction():
             for delivery in deliveries:
                 expected = self.last(delivery.robot, delivery.epoch) + 1
                 numbers = [entry.seq for entry in delivery.entries]
                 if numbers != [*range(expected, expected + len(numbers))]:
                     raise StoreError(f"{delivery.robot}: batch {expected} is next, got {numbers}")
+                self._forgotten.count(delivery.robot, delivery.entries)
                 self._write(*delivery)
 
     def rows(self, robot: str, after_seq: int = -1) -> Iterator[Rows]:
@@ -231,10 +243,12 @@ class EpisodeStore:
             robot,
         )
         declared = self._database.value("SELECT total(records) FROM gaps WHERE robot = ?", robot)
-        return account_of(spans)._replace(declared=int(declared))
+        return account_of(spans)._replace(
+            declared=int(declared), forgotten=forgotten_records(self._database, robot)
+        )
 
     def gaps(self, robot: str) -> list[Gap]:
-        """Losses the robot has declared, in the order of their streams."""
+        """Losses that were declared, in the order of their streams."""
         rows = self._database.rows(
             "SELECT epoch, seq, first_record, records, reason FROM gaps WHERE robot = ? "
             "ORDER BY epoch, seq",
@@ -244,6 +258,10 @@ class EpisodeStore:
             Gap(epoch=epoch, seq=seq, first_record=first, count=records, reason=reason)
             for epoch, seq, first, records, reason in rows
         ]
+
+    def losses(self, robot: str) -> list[Loss]:
+        """How many records of a robot are lost, and to what, the most first."""
+        return losses_of(self.gaps(robot))
 
     def archived_through(self, robot: str) -> int:
         """Number of the last record that lies in an archived episode, -1 if there is none."""
@@ -266,26 +284,24 @@ class EpisodeStore:
             )
 
     def _write(self, robot: str, epoch: str, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            numbers = (robot, epoch, entry.seq, entry.first_record, entry.count)
-            if isinstance(entry, Batch):
-                self._database.write(
-                    "INSERT INTO batches "
-                    "(robot, epoch, seq, first_record, records, data, crc32, place) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    *numbers,
-                    entry.data,
-                    entry.crc32,
-                    place_crc32(robot, epoch, entry.seq),
-                )
-            else:
-                self._database.write(
-                    "INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    *numbers,
-                    entry.reason,
-                    gap_crc32(entry),
-                    place_crc32(robot, epoch, entry.seq),
-                )
+        places = [(entry, place_crc32(robot, epoch, entry.seq)) for entry in entries]
+        self._database.write_many(
+            "INSERT INTO batches (robot, epoch, seq, first_record, records, data, crc32, place) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (robot, epoch, e.seq, e.first_record, e.count, e.data, e.crc32, place)
+                for e, place in places
+                if isinstance(e, Batch)
+            ],
+        )
+        self._database.write_many(
+            "INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (robot, epoch, e.seq, e.first_record, e.count, e.reason, gap_crc32(e), place)
+                for e, place in places
+                if isinstance(e, Gap)
+            ],
+        )
         if entries:
             last = entries[-1].seq
             self._database.write(

@@ -19,7 +19,8 @@ from mcap.well_known import MessageEncoding, SchemaEncoding
 from mcap.writer import CompressionType, Writer
 
 from offboard.durable_file import sync_directory
-from offboard.episode_store import GENERATION_SHIFT, EpisodeStore
+from offboard.episode_store import EpisodeStore
+from offboard.losses import GENERATION_SHIFT
 from protocol.errors import StoreError
 from protocol.modes import Mode
 from protocol.observation import Layout

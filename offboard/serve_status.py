@@ -15,6 +15,7 @@ from msgspec import Struct
 from offboard.assembler import Episode
 from offboard.finetune import Evidence
 from offboard.ingest import Ingest
+from offboard.losses import Loss
 from offboard.session import Session
 from protocol.errors import StoreError
 from protocol.messages import Report
@@ -23,12 +24,16 @@ STATUS_FILE = "status.json"
 
 
 class RobotStatus(Struct, frozen=True, kw_only=True):
-    """What is known of one robot; ``heard_s`` is the Unix time of its newest report, 0 for none."""
+    """What is known of one robot; ``heard_s`` is the Unix time of its newest report, 0 for none.
+
+    ``losses`` says how many of its records are lost for good, and to what.
+    """
 
     name: str
     heard_s: float = 0.0
     report: Report | None = None
     stopped: str = ""
+    losses: list[Loss] = []
 
 
 class ServeStatus(Struct, frozen=True, kw_only=True):
@@ -74,14 +79,23 @@ class Presence:
         self._heard: dict[str, tuple[Report, float]] = {}
 
     def robots(
-        self, reports: Iterable[tuple[str, Report]], stop_reason: Callable[[str], str]
+        self,
+        reports: Iterable[tuple[str, Report]],
+        stop_reason: Callable[[str], str],
+        losses: Callable[[str], list[Loss]] = lambda robot: [],
     ) -> list[RobotStatus]:
         """Every robot by name, with the time its report was first seen here."""
         for name, report in reports:
             if name not in self._heard or self._heard[name][0] is not report:
                 self._heard[name] = report, self._clock_s()
         return [
-            RobotStatus(name=name, heard_s=heard_s, report=report, stopped=stop_reason(name))
+            RobotStatus(
+                name=name,
+                heard_s=heard_s,
+                report=report,
+                stopped=stop_reason(name),
+                losses=losses(name),
+            )
             for name, (report, heard_s) in sorted(self._heard.items())
         ]
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from offboard.database import Database, open_database
 from offboard.episode_store import Account, account_of, check_layout
+from offboard.losses import Loss, forgotten_records, losses_of
 from offboard.store_check import Findings, examine, is_sound
 from protocol.errors import StoreError
 from protocol.messages import Gap
@@ -94,7 +95,10 @@ class Catalogue:
             "SELECT first_record, records FROM batches WHERE robot = ? ORDER BY first_record, id",
             robot,
         )
-        return account_of(spans)._replace(declared=sum(gap.count for gap in self.gaps(robot)))
+        return account_of(spans)._replace(
+            declared=sum(gap.count for gap in self.gaps(robot)),
+            forgotten=forgotten_records(self._database, robot),
+        )
 
     def gaps(self, robot: str) -> list[Gap]:
         """Losses that were declared, in the order of their streams."""
@@ -106,6 +110,10 @@ class Catalogue:
                 robot,
             )
         ]
+
+    def losses(self, robot: str) -> list[Loss]:
+        """How many records of a robot are lost, and to what, the most first."""
+        return losses_of(self.gaps(robot))
 
     def episodes(self, robot: str) -> list[Archived]:
         """Archived episodes in order, deleted ones too."""

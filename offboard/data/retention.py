@@ -20,7 +20,8 @@ import numpy as np
 
 from offboard.data.catalogue import Archived, Catalogue, Packed
 from offboard.data.verification import check_episode
-from offboard.episode_store import GENERATION_SHIFT, EpisodeStore
+from offboard.episode_store import EpisodeStore
+from offboard.losses import GENERATION_SHIFT
 from offboard.mcap_archive import write_rows
 from protocol.errors import StoreError
 from protocol.modes import Mode

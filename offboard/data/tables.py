@@ -9,6 +9,7 @@ from rich.text import Text
 
 from offboard.data.inventory import EpisodeDetail, EpisodeFacts, RobotFacts
 from offboard.data.verification import Verdict
+from offboard.losses import Loss
 from offboard.store_check import Findings
 
 
@@ -68,6 +69,16 @@ def damage_table(verdict: Verdict) -> Table:
     for damage in verdict.damage:
         _add(table, damage.what, damage.fault)
     return table
+
+
+def lost(losses: dict[str, list[Loss]]) -> Iterator[str]:
+    """What is lost for good, a line for each robot and reason."""
+    for robot, found in losses.items():
+        for loss in found:
+            extent = f"{loss.records} records"
+            if loss.unknown:
+                extent += f", and {loss.unknown} times nobody knows how many"
+            yield f"lost of {robot}: {extent}: {loss.reason}"
 
 
 def settled(findings: Findings) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from offboard.data.catalogue import Archived, Catalogue, Packed
 from offboard.data.recording import read_recording
+from offboard.losses import Loss
 from offboard.store_check import Findings
 from protocol.errors import StoreError
 
@@ -25,11 +26,16 @@ class Damage(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """How much was checked, what is damaged, and what was put in order in the store."""
+    """How much was checked, what is damaged, what was put in order in the store, and what is lost.
+
+    ``losses`` are those of each robot that has any, on record before or since; a loss that is on
+    record is no damage.
+    """
 
     episodes: int
     batches: int
     damage: list[Damage]
+    losses: dict[str, list[Loss]]
     put_in_order: Findings = Findings()
 
     @property
@@ -42,7 +48,10 @@ def verify_run(catalogue: Catalogue, archive: Path) -> Verdict:
     """Check every packed batch and every archived episode of every robot, then mend the store."""
     verdict = _inspect(catalogue, archive)
     try:
-        return verdict._replace(put_in_order=catalogue.examine())
+        put_in_order = catalogue.examine()
+        losses = {robot: catalogue.losses(robot) for robot in catalogue.robots()}
+        known = {robot: found for robot, found in losses.items() if found}
+        return verdict._replace(put_in_order=put_in_order, losses=known)
     except StoreError as error:
         return verdict._replace(damage=[*verdict.damage, Damage("the store", str(error))])
 
@@ -60,7 +69,7 @@ def _inspect(catalogue: Catalogue, archive: Path) -> Verdict:
             batches += 1
             if not batch.sound:
                 damage.append(Damage(_place(robot, batch, archived), "packed records are damaged"))
-    return Verdict(episodes, batches, damage)
+    return Verdict(episodes, batches, damage, {})
 
 
 def verify_files(files: Sequence[Path]) -> Verdict:
@@ -71,7 +80,7 @@ def verify_files(files: Sequence[Path]) -> Verdict:
             read_recording(file)
         except StoreError as error:
             damage.append(Damage(file.stem, str(error)))
-    return Verdict(len(files), 0, damage)
+    return Verdict(len(files), 0, damage, {})
 
 
 def check_episode(episode: Archived, archive: Path) -> Iterator[Damage]:

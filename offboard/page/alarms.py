@@ -106,6 +106,7 @@ def _of_robot(robot: Robot, run: Run, now_s: float) -> Iterator[Alarm]:
             Level.BAD, where, f"The server orders it to stop: {robot.stopped}.",
             f"`wombet-offboard release KEYS {where}` takes it back; then clear it at the robot.",
         )  # fmt: skip
+    yield from _of_losses(robot)
     if report is None:
         return
     yield from _of_mode(where, report)
@@ -122,6 +123,17 @@ def _of_robot(robot: Robot, run: Run, now_s: float) -> Iterator[Alarm]:
             yield Alarm(
                 Level.LOOK, where, f"It {verb} policy {event.version}: {reason}.",
                 "It drives with the one before. Compare the two in the list of policies.",
+            )  # fmt: skip
+
+
+def _of_losses(robot: Robot) -> Iterator[Alarm]:
+    for loss in robot.losses:
+        if loss.records or loss.unknown:
+            extent = whole(loss.records) if loss.records else "Nobody knows how many"
+            yield Alarm(
+                Level.LOOK, robot.name,
+                f"{extent} of its records are lost for good: {loss.reason}.",
+                "They are in no archive and no export; `wombet-offboard data verify` lists them.",
             )  # fmt: skip
 
 

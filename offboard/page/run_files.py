@@ -26,6 +26,15 @@ Json = dict[str, Any]
 Floats = NDArray[np.float64]
 
 
+class Loss(Struct, frozen=True, kw_only=True):
+    """Records lost for good; names as in :class:`offboard.losses.Loss`."""
+
+    reason: str
+    gaps: int
+    records: int
+    unknown: int
+
+
 class Robot(Struct, frozen=True, kw_only=True):
     """One robot in the server's status; ``heard_s`` is Unix time, 0 if it is not known."""
 
@@ -33,6 +42,7 @@ class Robot(Struct, frozen=True, kw_only=True):
     heard_s: float = 0.0
     report: Report | None = None
     stopped: str = ""
+    losses: list[Loss] = []
 
 
 class Evidence(Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from offboard.data.tables import (
     columns_table,
     damage_table,
     episodes_table,
+    lost,
     robots_table,
     settled,
 )
@@ -95,8 +96,8 @@ def verify(data: _Data, json: _Json = False) -> None:
             f"{verdict.episodes} episodes and {verdict.batches} batches checked, "
             f"{len(verdict.damage)} damaged"
         )
-        for line in settled(verdict.put_in_order):
-            _console.print(line)
+        for line in (*settled(verdict.put_in_order), *lost(verdict.losses)):
+            _console.print(line, markup=False, soft_wrap=True)
     sys.exit(0 if verdict.sound else 1)
 
 

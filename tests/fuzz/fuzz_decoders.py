@@ -27,7 +27,7 @@ from tuf.api.exceptions import DownloadError
 from tuf.api.metadata import TargetFile, Targets
 
 from offboard.gate import DOMAIN, answer
-from offboard.intake import decode_batch
+from offboard.intake import decode_batch, decode_run
 from offboard.roles import (
     OFFLINE,
     ONLINE,
@@ -82,6 +82,7 @@ def _batch(data: bytes) -> None:
     batch = Batch(
         epoch="0" * 32, seq=1, first_record=ROWS_SEQ, count=max(1, claimed), crc32=0, data=data[1:]
     )
+    decode_run([batch], DTYPE)
     decode_batch(batch, DTYPE)
 
 

@@ -10,23 +10,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zmq
 from data import backlog, peers
 from data.bars import bars
-from data.robots import written_bytes
+from data.robots import live, written_bytes
 from data.site import latencies_ms
-from made_records import GENERATION, SPEC
+from made_records import DTYPE, GENERATION, SPEC
 
 from offboard.episode_store import Delivery, EpisodeStore, open_episode_store
+from offboard.keys import enrol_robot, init_server
 from onboard.agent import SPOOL_FILE
+from onboard.ring import RingWriter
 from onboard.spool import open_spool
 from onboard.spool_entry import Tail, entries_of
 
 EPOCH = "a" * 32
+DRAIN = {"live_dropped": 0, "rss_mb": 60.0, "robot_rss_mb": 70.0}
 DOCUMENT = {
     "records_s": 200_000.0,
     "peer_records_s": {"pickle": 39_000.0, "grpc": 20_000.0},
     "tick_to_ack_ms": {"p50": 500.0, "p99": 1099.0, "max": 2000.0},
-    "drain": [{"live_dropped": 0}, {"live_dropped": 0}],
+    "rss_mb": 120.0,
+    "robot_rss_mb": 90.0,
+    "drain": [DRAIN, DRAIN],
 }
 
 
@@ -46,7 +52,11 @@ def test_a_good_run_meets_every_bar() -> None:
         {"records_s": 99_999.0, "peer_records_s": {"pickle": 1.0}},
         {"tick_to_ack_ms": {"p99": 1101.0}},
         {"peer_records_s": {"pickle": 1.0, "grpc": 40_001.0}},
-        {"drain": [{"live_dropped": 0}, {"live_dropped": 1}]},
+        {"drain": [DRAIN, DRAIN | {"live_dropped": 1}]},
+        {"rss_mb": 257.0},
+        {"robot_rss_mb": 257.0},
+        {"drain": [DRAIN, DRAIN | {"robot_rss_mb": 103.0}]},
+        {"drain": [DRAIN, DRAIN | {"rss_mb": 93.0}]},
     ],
 )
 def test_each_bar_can_be_missed(worse: dict[str, object]) -> None:
@@ -65,6 +75,17 @@ def test_latency_is_from_sensing_to_the_first_word_that_covers_the_record(store)
     found = latencies_ms(store, "r", [(300_000_000, 1), (700_000_000, 2)])
     expected = [300 - 10 * n for n in range(10)] + [700 - 10 * n for n in range(10, 20)]
     np.testing.assert_allclose(found, expected)
+
+
+def test_an_agent_of_the_benchmark_works_as_the_robots_own_and_ends(tmp_path: Path) -> None:
+    """It is given a stand-in for control's side, which must have all that an agent asks of it."""
+    state = tmp_path / "state"
+    init_server(tmp_path / "server")
+    enrol_robot(tmp_path / "server", "r", state)
+    ring = tmp_path / "ring"
+    with closing(RingWriter(ring, DTYPE, 64, lambda: 1).open()), zmq.Context() as context:
+        heard = live(context, "tcp://127.0.0.1:9", state, ring, lambda: True)
+    assert heard == []
 
 
 def test_a_backlog_is_a_spool_of_one_second_batches(tmp_path: Path) -> None:

@@ -123,3 +123,42 @@ def test_the_crc_covers_the_numbers():
     assert batch_crc32(1, 2, data) != batch_crc32(1, 3, data)
     assert batch_crc32(1, 2, data) != batch_crc32(2, 2, data)
     assert batch_crc32(0, 0, b"") == zlib.crc32(bytes(16))
+
+
+def test_a_refused_batch_ends_the_run_and_what_came_before_it_is_taken():
+    bad = make_records(60, 10)
+    bad["obs"][3] = np.nan
+    intake = admit(4, [batch(5), batch(6, bad), batch(6, bad), batch(7)], DTYPE)
+    assert [entry.seq for entry in intake.entries] == [5]
+    assert [len(rows) for rows in intake.rows] == [10]
+    assert (intake.last, intake.duplicates, intake.resend) == (5, 0, True)
+    assert intake.refused is not None
+    assert intake.refused[0] == 6
+
+
+def test_a_run_checked_at_once_is_what_each_batch_alone_is():
+    """With a hole between records, and a clock that runs backwards between two batches."""
+    late = make_records(80, 10)
+    late["sense_ns"] -= late["sense_ns"][0]
+    late["act_ns"] = late["sense_ns"]
+    batches = [batch(5), batch(6), batch(7, make_records(75, 5)), batch(8, late)]
+    intake = admit(4, batches, DTYPE)
+    assert intake.last == 8
+    for rows, alone in zip(intake.rows, batches, strict=True):
+        assert rows.tobytes() == decode_batch(alone, DTYPE).tobytes()
+
+
+def test_a_batch_that_is_not_where_it_claims_to_be_in_a_run_is_refused():
+    """Its neighbours' numbers fit what it claims, not what it holds."""
+    moved = altered(batch(6, make_records(50, 10)), first_record=GENERATION + 60)
+    intake = admit(4, [batch(5), moved, batch(7)], DTYPE)
+    assert (intake.last, intake.refused) == (
+        5,
+        (6, f"batch 6 does not begin with record {GENERATION + 60}"),
+    )
+
+
+def test_more_than_one_batch_may_hold_is_checked_in_parts():
+    batches = [batch(n, make_records(3000 * n, 3000)) for n in range(1, 8)]
+    intake = admit(0, batches, DTYPE)
+    assert [len(rows) for rows in intake.rows] == [3000] * 7

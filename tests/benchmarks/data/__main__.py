@@ -6,7 +6,9 @@ turns. ``drain`` is the same for an hour's and ten hours' backlog while a ring i
 ``robots50_records_s`` is fifty robots' backlogs at once; their spools share the server's disk.
 ``tick_to_ack_ms`` is a robot with nothing in arrears. ``write_amplification`` is bytes handed to
 the disk, by agent and server together, per byte of record, then. ``spool_records_s`` is a spool
-alone, a commit for every 50 records. Every measurement ends with an account of its records.
+alone, a commit for every 50 records. ``rss_mb`` is the most memory any server took, in ``drain``
+the server of that backlog; ``robot_rss_mb`` the same of the agents. Every measurement ends with
+an account of its records.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ class Bench:
 
     Attributes:
         rss_mb: the most any server process took.
+        robot_rss_mb: the most any process of agents took.
     """
 
     def __init__(self, out: Path, memory: Path, scale: float) -> None:
@@ -104,6 +107,8 @@ class Bench:
             "records_s": records / (1e-9 * (done_ns - found["began_ns"])),
             "live_records": ticks["produced"],
             "live_dropped": ticks["dropped"],
+            "rss_mb": found["server_rss_mb"],
+            "robot_rss_mb": found["rss_mb"],
         }
 
     def _live(self) -> Json:
@@ -128,7 +133,7 @@ class Bench:
             ticks = result(start("data.ticks", ring, RATE_HZ, seconds))
             done.touch()
             found = result(robot)
-            self._note(pid, found)
+            found["server_rss_mb"] = self._note(pid, found)
             found["written_bytes"] += cost(pid).written_bytes - written
         ring.unlink()
         done.unlink()
@@ -138,9 +143,12 @@ class Bench:
         with self._folder() as folder:
             return backlog.spooling_records_s(folder, self._records(20_000))
 
-    def _note(self, pid: int, found: Json) -> None:
-        self.rss_mb = max(self.rss_mb, cost(pid).rss_mb)
+    def _note(self, pid: int, found: Json) -> float:
+        """Peak memory of a server, and what its robots say of theirs; returns the former."""
+        rss_mb = cost(pid).rss_mb
+        self.rss_mb = max(self.rss_mb, rss_mb)
         self.robot_rss_mb = max(self.robot_rss_mb, found["rss_mb"])
+        return rss_mb
 
     def _records(self, count: int) -> int:
         whole = round(count * self._scale) // backlog.BATCH_RECORDS

@@ -42,6 +42,9 @@ class Nobody:
     def step(self, now_s: float) -> None:
         """Nothing is due."""
 
+    def take_leave(self) -> None:
+        """Nobody to part from."""
+
 
 @contextmanager
 def streaming(

@@ -1,10 +1,10 @@
 """``python -m storm --out DIR --kills N``: break everything, then see whether anything is missing.
 
 A robot's agent and a server's ingest are real processes with real keys; between them is a proxy,
-under each a disk small enough to be filled. ``DIR/chaos.json`` counts records, but ``kills``,
-``faults`` and ``gaps_declared``. ``lost`` are records that never arrived and of which a gap says
-so; ``undeclared`` are those of which none does, and make the exit status 1, as does anything
-``duplicated``, ``reordered`` or ``corrupted``.
+under each a disk small enough to be filled. Records come from a process that fills the ring in the
+place of control, for which no robot is needed. ``DIR/chaos.json`` says under ``counted`` what each
+of its numbers is. Anything ``undeclared``, ``duplicated``, ``reordered`` or ``corrupted`` makes the
+exit status 1.
 """
 
 from __future__ import annotations
@@ -38,6 +38,20 @@ MEMORY = Path("/dev/shm")
 ROBOT_DISK_BYTES, SERVER_DISK_BYTES = 4 << 20, 48 << 20
 PATIENCE_S = 300.0
 ROWS_PER_S = 250.0
+COUNTED = {
+    "kills": "processes ended by SIGKILL: the robot's agent, the server, and the source of records",
+    "faults": "how often each kind struck, kills among them; a calm is none and is counted too",
+    "produced": "records the source put into the ring; it stands in for control, which never ran",
+    "committed": "different records the server's store reads back in the end",
+    "lost": "produced records that are not committed",
+    "undeclared": "lost records of which no gap speaks",
+    "duplicated": "records the store reads back a second time",
+    "reordered": "records the store reads back before one of a lower number",
+    "corrupted": "records read back that are not, bit by bit, those that were produced",
+    "gaps_declared": "gaps on record, each of any number of records",
+    "lost_to": "lost records by the reason of the gap that speaks of them",
+    "ended_by_itself": "processes that ended without being killed",
+}
 
 
 def storm(
@@ -63,6 +77,7 @@ def storm(
         _recover(site, start_s)
         verdict = _verdict(site)
         return {
+            "counted": COUNTED,
             "kills": killed,
             "faults": {name: count for name, count in sorted(faults.counts.items()) if count},
             **asdict(verdict),

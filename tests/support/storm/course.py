@@ -18,9 +18,9 @@ class Course:
         calm_starts: how long a calm lasts, in which nothing fails.
     """
 
-    kill_robot: int = 24
+    kill_agent: int = 24
     kill_server: int = 16
-    kill_control: int = 4
+    kill_source: int = 4
     change_weather: int = 16
     change_disks: int = 8
     damage_spool: int = 5

@@ -39,9 +39,9 @@ class Faults:
         self._course, self._calm_s = course, calm_s
         self.counts: Counter[str] = Counter()
         self._weights: dict[Callable[[], None], int] = {
-            self._kill_agent: course.kill_robot,
+            self._kill_agent: course.kill_agent,
             self._kill_server: course.kill_server,
-            self._kill_source: course.kill_control,
+            self._kill_source: course.kill_source,
             self._change_weather: course.change_weather,
             self._change_disks: course.change_disks if disks else 0,
             self._damage_spool: course.damage_spool,
@@ -71,13 +71,13 @@ class Faults:
         self.counts["calm"] += 1
 
     def _kill_agent(self) -> None:
-        self._kill("robot killed", self._site.agent)
+        self._kill("robot's agent killed", self._site.agent)
 
     def _kill_server(self) -> None:
         self._kill("server killed", self._site.server)
 
     def _kill_source(self) -> None:
-        self._kill("control killed", self._site.source)
+        self._kill("source of records killed", self._site.source)
 
     def _kill(self, name: str, member: Member) -> None:
         member.kill()

@@ -35,7 +35,7 @@ class Site:
     Attributes:
         spool: the robot's spool file.
         catalogue: the server's catalogue file.
-        source: makes records, as control does.
+        source: makes records in the place of control, which does not run.
         agent: ``wombet-onboard agent``.
         server: ingest and archive.
     """

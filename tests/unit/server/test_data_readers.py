@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made_data import made_log
+from made_data import LAYOUT, made_log
 
 from offboard.data.lerobot_writer import write_lerobot
 from offboard.data.recording import read_recording
@@ -53,13 +52,42 @@ numpy.savez(
 )
 """
 
+RERUN_MCAP = """
+import json, sys
+import numpy
+from rerun.experimental import RrdReader
+
+chunks = [chunk.to_record_batch() for chunk in RrdReader(sys.argv[1]).stream()]
+data, when = "McapMessage:data", "message_log_time"
+steps = [chunk for chunk in chunks if data in chunk.schema.names]
+said = [json.loads(bytes(cell[0])) for chunk in steps for cell in chunk.column(data).to_pylist()]
+numpy.savez(
+    sys.argv[2],
+    shown_ns=[ns for chunk in steps for ns in chunk.column(when).cast("int64").to_pylist()],
+    obs=[[*step["observation"].values()] for step in said],
+    columns=[*said[0]["observation"]],
+    requested=[[*step["requested"].values()] for step in said],
+    applied=[[*step["applied"].values()] for step in said],
+    **{name: [step[name] for step in said] for name in sys.argv[3:]},
+)
+"""
+
 RERUN_LEROBOT = """
 import sys
+import numpy
 from rerun.experimental import LeRobotReader
 
 reader = LeRobotReader(sys.argv[1])
-print(reader.version, len(reader.episodes()))
-print(*[chunk for episode in reader.episodes() for chunk in reader.stream(episode)])
+episodes = reader.episodes()
+found = {"version": reader.version, "episodes": len(episodes)}
+for number, episode in enumerate(episodes):
+    for chunk in reader.stream(episode):
+        table = chunk.to_record_batch()
+        for what in ("Scalars:scalars", "SeriesLines:names"):
+            if what in table.schema.names:
+                cells = table.column(what).to_pylist()
+                found[f"{number}{chunk.entity_path}:{what}"] = cells
+numpy.savez(sys.argv[2], **found)
 """
 
 
@@ -76,6 +104,11 @@ def ran(folder: Path, *command: object) -> str:
     return done.stdout
 
 
+def python(folder: Path, program: str, *words: object) -> None:
+    """Run one of the programs above, which leaves what it read in a file."""
+    ran(folder, sys.executable, "-W", "ignore", "-c", program, *words)
+
+
 def rerun(folder: Path, *words: object) -> str:
     program = Path(sys.executable).with_name("rerun")
     ran(folder, program, "analytics", "disable")
@@ -86,16 +119,7 @@ def rerun(folder: Path, *words: object) -> str:
 def test_lerobot_reads_what_the_robot_did(tmp_path):
     log = made_log(tmp_path / "archive")
     write_lerobot(log, tmp_path / "data")
-    ran(
-        tmp_path,
-        sys.executable,
-        "-W",
-        "ignore",
-        "-c",
-        LEROBOT,
-        tmp_path / "data",
-        tmp_path / "read",
-    )
+    python(tmp_path, LEROBOT, tmp_path / "data", tmp_path / "read")
     read = np.load(tmp_path / "read.npz")
     obs = np.concatenate([part.obs for part in log.trajectories])
     np.testing.assert_array_equal(read["obs"], obs)
@@ -119,15 +143,29 @@ def test_rerun_opens_the_archive_as_it_is(tmp_path):
     assert "ok" in rerun(tmp_path, "mcap", "check", path)
     rerun(tmp_path, "mcap", "convert", path, "-o", tmp_path / "r.rrd")
     rerun(tmp_path, "rrd", "verify", tmp_path / "r.rrd")
-    shown = rerun(tmp_path, "rrd", "print", "-vvv", tmp_path / "r.rrd")
-    for sense_ns in read_recording(path).rows["sense_ns"].tolist():
-        second = datetime.fromtimestamp(sense_ns // 10**9, timezone.utc)
-        assert f"{second:%H:%M:%S}.{sense_ns % 10**9:09d}".rstrip("0") in shown
+    rows = read_recording(path).rows
+    numbers = ("seq", "tick", "sense_ns", "act_ns", "episode", "step", "policy_version", "flags")
+    python(tmp_path, RERUN_MCAP, tmp_path / "r.rrd", tmp_path / "read", *numbers)
+    read = np.load(tmp_path / "read.npz")
+    np.testing.assert_array_equal(read["shown_ns"], rows["sense_ns"])
+    for name in (*numbers, "obs", "requested", "applied"):
+        np.testing.assert_array_equal(read[name].astype(rows[name].dtype), rows[name], name)
+    assert [*read["columns"]] == LAYOUT.labels
 
 
 @pytest.mark.skipif(find_spec("rerun") is None, reason="Rerun's reader: make test-exports")
 def test_rerun_plots_the_lerobot_export(tmp_path):
-    write_lerobot(made_log(tmp_path / "archive"), tmp_path / "data")
-    shown = ran(tmp_path, sys.executable, "-W", "ignore", "-c", RERUN_LEROBOT, tmp_path / "data")
-    assert shown.startswith("v3 3")
-    assert "velocity:pendulum" in shown
+    log = made_log(tmp_path / "archive")
+    write_lerobot(log, tmp_path / "data")
+    python(tmp_path, RERUN_LEROBOT, tmp_path / "data", tmp_path / "read")
+    read = np.load(tmp_path / "read.npz")
+    assert (str(read["version"]), int(read["episodes"])) == ("v3", 3)
+    for number, part in enumerate(log.trajectories):
+        state, action, reward = (
+            read[f"{number}/{column}:Scalars:scalars"]
+            for column in ("observation.state", "action", "next.reward")
+        )
+        np.testing.assert_array_equal(state.astype(np.float32), part.obs)
+        np.testing.assert_array_equal(action[:-1].astype(np.float32), part.applied)
+        np.testing.assert_array_equal(reward[:-1, 0].astype(np.float32), part.reward)
+        assert tuple(read[f"{number}/observation.state:SeriesLines:names"][0]) == log.columns

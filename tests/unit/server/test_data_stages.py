@@ -12,10 +12,11 @@ import torch
 from made_data import SETUP, episode, write_archive
 from made_learning import SMALL_MODEL, SMALL_SAC, linear_step, linear_transitions
 from made_records import ROBOT_FILE, make_records
-from made_store import make_run, open_store
+from made_store import EPOCH, make_run, open_store
 
 from offboard.baselines.mopo import MopoConfig
 from offboard.data.retention import Retention
+from offboard.episode_store import Delivery
 from offboard.generate import GenerateConfig
 from offboard.penalty import PenaltyConfig
 from offboard.planner import PlanConfig
@@ -31,6 +32,7 @@ from offboard.stages.exchange import (
 from offboard.stages.generate import OfflineConfig, load_kept, run_generate
 from offboard.stages.source import load_source
 from offboard.stages.source_from_data import DataSourceConfig, run_source_from_data
+from onboard.spool_entry import Tail, entries_of
 from protocol.errors import ConfigError, StoreError
 from protocol.step_record import Rows
 
@@ -208,6 +210,21 @@ def test_verify_says_what_it_put_in_order(run, capsys):
         data.verify(run, json=True)
     assert well.value.code == 0
     assert json.loads(capsys.readouterr().out)["put_in_order"]["batches"] == 0
+
+
+def test_verify_counts_what_an_older_copy_has_forgotten_which_is_no_damage(run, capsys):
+    with open_store(run) as store:
+        assert store.greet("r", EPOCH, first_held=7) == 6
+        (entry,) = entries_of(make_records(60, 10), Tail())
+        store.accept([Delivery("r", EPOCH, [entry.message(EPOCH, 7)])])
+    with pytest.raises(SystemExit) as well:
+        data.verify(run, json=True)
+    assert well.value.code == 0
+    (loss,) = json.loads(capsys.readouterr().out)["losses"]["r"]
+    assert (loss["records"], loss["unknown"]) == (35, 0)
+    with pytest.raises(SystemExit):
+        data.verify(run)
+    assert "lost of r: 35 records: batches # to # are held by nobody" in capsys.readouterr().out
 
 
 def test_gc_keeps_what_the_session_learns_from_unless_told_otherwise(run):

@@ -28,7 +28,7 @@ from offboard.page.fleet import DOING, fleet, robot_card, server_facts
 from offboard.page.history import history
 from offboard.page.learning import composition, diet, progress, returns, source_curve
 from offboard.page.prior import BINS, generation, honesty, plane, reliability
-from offboard.page.run_files import Generated, HeldOut, Run, RunFiles, Status
+from offboard.page.run_files import Generated, HeldOut, Loss, Run, RunFiles, Status
 from offboard.page.strip import POINTS_MAX, Shown, doing, panels
 from protocol.messages import PolicyEvent
 from protocol.modes import Mode
@@ -183,6 +183,19 @@ def test_what_the_server_knows_is_told(changes: dict[str, Any], words: str) -> N
 )
 def test_what_a_robot_reports_is_told(report: dict[str, Any], words: str) -> None:
     assert told(a_run(robots=[robot(UNIT, **report)])) == [f"{UNIT}: {words}"]
+
+
+def test_what_is_lost_for_good_is_told_with_its_reason() -> None:
+    losses = [
+        Loss(reason="disk full", gaps=1, records=40, unknown=0),
+        Loss(reason="spool was damaged", gaps=1, records=0, unknown=1),
+        Loss(reason="nothing between", gaps=1, records=0, unknown=0),
+    ]
+    hurt = msgspec.structs.replace(robot(UNIT), losses=losses)
+    assert told(a_run(robots=[hurt])) == [
+        f"{UNIT}: 40 of its records are lost for good: disk full.",
+        f"{UNIT}: Nobody knows how many of its records are lost for good: spool was damaged.",
+    ]
 
 
 def test_a_silent_server_and_a_silent_robot_are_told_the_worse_first() -> None:

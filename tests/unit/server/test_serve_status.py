@@ -11,6 +11,7 @@ from made_messages import TO_SERVER
 
 from offboard.assembler import Episode
 from offboard.finetune import Evidence
+from offboard.losses import Loss
 from offboard.mismatch import Mismatch
 from offboard.page.run_files import RunFiles
 from offboard.serve_status import (
@@ -55,7 +56,15 @@ STATUS = ServeStatus(
     ),
     report=REPORT,
     unit="rig-1",
-    robots=[RobotStatus(name="rig-1", heard_s=9.5, report=REPORT, stopped="smoke")],
+    robots=[
+        RobotStatus(
+            name="rig-1",
+            heard_s=9.5,
+            report=REPORT,
+            stopped="smoke",
+            losses=[Loss("disk full", gaps=1, records=40, unknown=0)],
+        )
+    ],
     clock_steps_back=2,
     damaged=3,
     pinned=1,
@@ -126,3 +135,10 @@ def test_a_robot_is_heard_when_its_report_is_another() -> None:
         assert seen.heard_s == (100.0 if report is REPORT else 102.0)
     assert seen.stopped == "rig-1 is on fire"
     assert [robot.name for robot in presence.robots([], lambda name: "")] == ["rig-1"]
+
+
+def test_a_robots_status_says_what_is_lost_to_what() -> None:
+    lost = [Loss("disk full", gaps=2, records=70, unknown=0)]
+    (seen,) = Presence().robots([("rig-1", REPORT)], lambda name: "", lambda name: lost)
+    told = msgspec.to_builtins(seen)["losses"]
+    assert told == [{"reason": "disk full", "gaps": 2, "records": 70, "unknown": 0}]
