@@ -417,6 +417,7 @@ def test_the_document_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(
         "runtime.inference.measure", lambda: {"inference": {}, "port_over_bare": 1.1}
     )
+    monkeypatch.setattr("runtime.planner.measure", lambda: {"planner": {"p50": 800.0}})
     monkeypatch.setattr(
         "runtime.loop.measure",
         lambda *arguments: {

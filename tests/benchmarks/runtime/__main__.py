@@ -23,10 +23,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from protocol.errors import WombetError
-from runtime import cells, inference, loop, swaps
+from runtime import cells, inference, loop, planner, swaps
 from runtime.bars import bars
 from runtime.cells import Cell
 from runtime.crew import Crew, share_out
@@ -74,7 +75,8 @@ class Bench:
 
     def _inference(self) -> Json:
         tell("inference")
-        return inference.measure()
+        found = inference.measure()
+        return found | planner.measure() if find_spec("torch") else found
 
     def _loop(self) -> Json:
         tell("the loop over a bus in memory")
