@@ -8,15 +8,16 @@ ROBOT ?= hw_configs/furuta.toml
 SEED ?= 2
 REAL_TIME := tests/chaos tests/e2e
 CLUSTER := tests/scale
+LOCK_STEP := tests/lock_step
 ROBOT_PYTHON ?= python3.10
 ROBOT_VENV ?= .venv-robot
 ROBOT_READY := $(ROBOT_VENV)/.ready
-SERVER_ONLY := $(addprefix --ignore=,$(CLUSTER) tests/unit/server tests/property/server tests/e2e/test_stages.py tests/e2e/test_closed_loop.py tests/e2e/test_page_browser.py tests/e2e/test_hil.py tests/e2e/test_hil_remote.py $\
+SERVER_ONLY := $(addprefix --ignore=,$(CLUSTER) $(LOCK_STEP) tests/unit/server tests/property/server tests/e2e/test_stages.py tests/e2e/test_closed_loop.py tests/e2e/test_page_browser.py tests/e2e/test_hil.py tests/e2e/test_hil_remote.py $\
 	tests/e2e/test_quadruped_process.py tests/chaos/test_storm.py tests/chaos/test_curve_door.py tests/chaos/test_hostile_peers.py)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench-transfer bench-flagship bench-runtime bench-data chaos hil bench-harness test test-scale test-page test-robot test-exports flash provision deploy test-fleet check lint type imports coverage-safety mutation fuzz docs test-tutorial conformance clean
+.PHONY: help install demo bench-transfer bench-flagship bench-runtime bench-data sizing chaos hil bench-harness test test-lock-step test-scale test-page test-robot test-exports test-tensorrt flash provision deploy test-fleet check lint type imports coverage-safety mutation fuzz docs test-tutorial conformance clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -58,23 +59,30 @@ bench-data: $(READY)  ## how fast records become durable on the server, beside p
 	PYTHONPATH=tests/benchmarks:tests/support $(BIN)/python -m data --out $(OUT) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(SCALE),--scale $(SCALE))
 
+sizing: $(READY)  ## what a robot-hour costs a server, and fleets, from measured unit costs; MEASURED= your own, PRICES="--core-hour … --gb-month …"
+	PYTHONPATH=tests/benchmarks $(BIN)/python -m sizing $(if $(MEASURED),--measured $(MEASURED)) $(PRICES)
+
 chaos: OUT := runs/chaos
 chaos: $(READY)  ## kill, cut, fill and damage everything between ring and server, then count; KILLS= (200), COURSE=harsh, STORM= another seed
 	PYTHONPATH=tests/support $(BIN)/python -m storm --out $(OUT) $(if $(KILLS),--kills $(KILLS)) $(if $(STORM),--seed $(STORM)) \
 		$(if $(COURSE),--course $(COURSE))
 
 hil: OUT := runs/hil
-hil: $(READY)  ## the real runtime against the simulated robot, with faults; ONLY="name …", QUICK=1 for a few, JOBS=
+hil: $(READY)  ## the real runtime against the simulated robot, with faults; ONLY="name …", QUICK=1 for a few, JOBS=, STATE=, SERIAL=, ONBOARD=, MORE="--option …"
 	$(BIN)/wombet-sim hil --robot $(ROBOT) --out $(OUT) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) \
-		$(if $(JOBS),--jobs $(JOBS))
+		$(if $(JOBS),--jobs $(JOBS)) $(if $(STATE),--state $(STATE)) $(if $(SERIAL),--serial $(SERIAL)) \
+		$(if $(ONBOARD),--onboard $(ONBOARD)) $(if $(filter command environment,$(origin SEED)),--seed $(SEED)) $(MORE)
 
 bench-harness: OUT := runs/bench-harness
 bench-harness: $(READY)  ## how fast the harness is: lock-step with the onboard code, the plant beside bare MuJoCo
 	PYTHONPATH=tests/benchmarks:tests/support $(BIN)/python -m harness --out $(OUT)
 
-test: $(READY)  ## the whole test suite; what runs in real time has the machine to itself
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests $(addprefix --ignore=,$(REAL_TIME) $(CLUSTER))
+test: $(READY) coverage-safety  ## the whole test suite, safety under coverage; what runs in real time has the machine to itself
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests $(addprefix --ignore=,$(REAL_TIME) $(CLUSTER) $(LOCK_STEP) $(SAFETY_TESTS))
 	$(BIN)/python -m pytest $(REAL_TIME)
+
+test-lock-step: $(READY)  ## every scenario that needs no processes on every robot, in simulated time; some minutes
+	$(BIN)/python -m pytest -n 2 $(LOCK_STEP)
 
 test-scale: $(READY)  ## generation, ensembles and grids on a Ray cluster of two nodes, workers killed; installs Ray
 	$(BIN)/python -m pip install --quiet -c requirements/constraints.txt -r requirements/scale.txt
@@ -111,6 +119,20 @@ $(READERS): requirements/*.txt pyproject.toml
 	$(READERS_VENV)/bin/python -m pip install --quiet -r requirements/export-readers.txt
 	$(READERS_VENV)/bin/python -m pip install --quiet --no-deps -r requirements/lerobot.txt
 	$(READERS_VENV)/bin/python -m pip install --quiet --no-deps -e .
+	touch $@
+
+TENSORRT_VENV ?= .venv-tensorrt
+TENSORRT := $(TENSORRT_VENV)/.ready
+
+test-tensorrt: $(TENSORRT)  ## our graphs through NVIDIA's parser and builder, without a GPU, in a venv of their own on top of $(VENV)
+	$(TENSORRT_VENV)/bin/python -c 'import tensorrt_rtx'
+	$(TENSORRT_VENV)/bin/python -m pytest tests/unit/server/test_tensorrt_rtx.py
+
+$(TENSORRT): $(READY) requirements/tensorrt-rtx.txt
+	$(BIN)/python -m venv --clear $(TENSORRT_VENV)
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
+		>"$$($(TENSORRT_VENV)/bin/python -c 'import site; print(site.getsitepackages()[0])')/below.pth"
+	$(TENSORRT_VENV)/bin/python -m pip install --quiet --ignore-installed -r requirements/tensorrt-rtx.txt
 	touch $@
 
 FLEET ?= hw_configs/fleet.toml
@@ -153,10 +175,10 @@ SAFETY := protocol/modes.py,protocol/envelope.py,protocol/actuation.py,protocol/
 	onboard/command.py,onboard/control_socket.py,onboard/estop.py,onboard/estop_latch.py,$\
 	onboard/estop_gpio.py,onboard/estop_input.py,onboard/guard.py,onboard/heartbeat.py,$\
 	onboard/lifecycle.py,onboard/orders.py,onboard/patience.py,onboard/senses.py,onboard/helm.py,$\
-	onboard/tick.py,onboard/row_packer.py,onboard/step_judge.py
+	onboard/tick.py,onboard/row_packer.py,onboard/step_judge.py,onboard/probation.py
 SAFETY_TESTS := $(addprefix tests/unit/test_,$(addsuffix .py,modes envelope actuation safety arm5 bundle_manifest graph_check \
 	weights_check hotswap hotswap_corners staging policy_commands command desk control_socket estop estop_sources guard \
-	control control_estop tick_record tick_steps row_packer step_judge))
+	control control_estop tick_record tick_steps row_packer step_judge probation power_on))
 
 coverage-safety: $(READY)  ## fail unless the unit tests take every branch of the safety code
 	mkdir -p runs
@@ -192,4 +214,4 @@ conformance: $(READY)  ## the public TUF conformance suite against the robot's u
 		--rootdir=$(SUITE) --junit-xml=$(OUT)/conformance.xml --entrypoint=$(abspath tests/conformance/client) $(SUITE)/tuf_conformance
 
 clean:  ## remove the virtual environment and all runs
-	rm -rf $(VENV) $(ROBOT_VENV) $(READERS_VENV) runs build dist
+	rm -rf $(VENV) $(ROBOT_VENV) $(READERS_VENV) $(TENSORRT_VENV) runs build dist

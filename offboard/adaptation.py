@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from offboard.device import moved
 from offboard.replay import Batch
 from offboard.run_dir import entry, pack, unpack
 from offboard.world_model import ModelState, WorldModel
@@ -126,7 +127,7 @@ def resumed(model: WorldModel, tensors: dict[str, Tensor]) -> Adaptation:
     way = list(WAYS)[int(entry(tensors, "model.way"))]
     kept = [name for name in ways(model) if name == way or f"model.{name}.losses" in tensors]
     return Adaptation(
-        {name: unpack(f"model.{name}", ModelState, tensors) for name in kept},
+        {name: moved(unpack(f"model.{name}", ModelState, tensors), model.device) for name in kept},
         way,
         {name: int(entry(tensors, f"model.{name}.losses")) for name in kept},
     )
@@ -156,9 +157,9 @@ def adapt_further(
     judged = known.candidates
     if newest >= data.size and len(judged) > 1:
         newest = max(1, data.size // 5)
-        early = data.take(torch.arange(data.size - newest))
+        early = data.take(torch.arange(data.size - newest, device=data.obs.device))
         judged = adapt_each(model, judged, early, steps, generator)
-    fresh = data.take(torch.arange(data.size - newest, data.size))
+    fresh = data.take(torch.arange(data.size - newest, data.size, device=data.obs.device))
     best, *others = rank(model, judged, fresh)
     losses = {best: 0, **{name: known.losses[name] + 1 for name in others}}
     alive = {name: known.candidates[name] for name in judged if losses[name] < LIVES}

@@ -41,7 +41,7 @@ class ActorArchitecture:
 
     def parameters(self, sac: SacState, model: ModelState) -> Tensor:
         """The actor (P,) alone; it does not look ahead."""
-        return torch.cat([sac.actor, torch.zeros(self._O), torch.ones(self._O)])
+        return torch.cat([sac.actor, sac.actor.new_zeros(self._O), sac.actor.new_ones(self._O)])
 
     def act(self, p: Named, obs: Tensor, noise: Tensor) -> Tensor:
         """(S, O), (S, A) → (S, A)."""

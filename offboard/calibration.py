@@ -163,7 +163,7 @@ def _tightness(returns: Returns, penalty: float, scale: float) -> float:
 
 def _spread(true: Tensor) -> float:
     """Between the 5 % and the 95 % quantile: what a bound must tell apart to be of use."""
-    low, high = torch.quantile(true, torch.tensor([0.05, 0.95])).tolist()
+    low, high = torch.quantile(true, torch.tensor([0.05, 0.95]).to(true.device)).cpu().tolist()
     return max(float(high - low), 1e-9)
 
 

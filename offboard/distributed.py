@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from enum import IntEnum
@@ -19,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from offboard.device import CPU, the_device
 from offboard.replay import Batch
 from offboard.sac import Noise, Sac, SacLoss, SacState, Update
 from protocol.errors import ConfigError
@@ -28,10 +30,11 @@ PATIENCE = timedelta(days=1)
 
 
 class Crew(NamedTuple):
-    """This process's place among the workers of one learner; 0 leads."""
+    """This process's place among the workers of one learner; 0 leads. Each may have a GPU."""
 
     rank: int
     size: int
+    device: torch.device = CPU
 
     def mean(self, gradient: Tensor) -> Tensor:
         """``gradient`` averaged over the crew; all of them have to ask."""
@@ -49,22 +52,39 @@ class Order(IntEnum):
 
 
 @contextlib.contextmanager
-def crew() -> Iterator[Crew]:
+def crew(device: str = CPU.type) -> Iterator[Crew]:
     """The place that torchrun gave this process.
 
+    Args:
+        device: cpu, whose workers talk by gloo, or cuda: each worker of a machine has the GPU of
+            its number there, and they talk by NCCL.
+
     Raises:
-        ConfigError: it was not torchrun that started it.
+        ConfigError: it was not torchrun that started it, or there is no GPU for this worker.
     """
     if not dist.is_torchelastic_launched():
         raise ConfigError(
             "--distributed is for torchrun: torchrun --standalone --nproc-per-node 2 "
             "-m offboard.main source … --distributed"
         )
-    dist.init_process_group("gloo", timeout=PATIENCE)
+    own = the_device(device_of(device, int(os.environ["LOCAL_RANK"])))
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+    dist.init_process_group(backend_of(own), timeout=PATIENCE)
     try:
-        yield Crew(dist.get_rank(), dist.get_world_size())
+        yield Crew(dist.get_rank(), dist.get_world_size(), own)
     finally:
         dist.destroy_process_group()
+
+
+def device_of(device: str, local_rank: int) -> str:
+    """The worker's own: a GPU that is not numbered is the one of its place on its machine."""
+    return f"cuda:{local_rank}" if device == "cuda" else device
+
+
+def backend_of(device: torch.device) -> str:
+    """What workers talk by: NCCL between GPUs, which takes no tensor of the CPU, else gloo."""
+    return "nccl" if device.type == "cuda" else "gloo"
 
 
 @contextlib.contextmanager
@@ -105,7 +125,7 @@ def follow(team: Crew, sac: Sac, O: int) -> SacState | None:
     share = _Share.of(team, sac, O)
     state: SacState | None = None
     while True:
-        message = torch.empty(share.size)
+        message = torch.empty(share.size, device=team.device)
         dist.scatter(message, None)
         order, batch, noise = share.unpack(message)
         if order is Order.STOP:
@@ -142,10 +162,11 @@ class _Lead:
 
     def dismiss(self) -> None:
         """Send the crew home."""
-        self._scatter([torch.full((self._share.size,), float(Order.STOP))] * self._team.size)
+        stop = torch.full((self._share.size,), float(Order.STOP), device=self._team.device)
+        self._scatter([stop] * self._team.size)
 
     def _scatter(self, messages: list[Tensor]) -> Tensor:
-        mine = torch.empty(self._share.size)
+        mine = torch.empty(self._share.size, device=self._team.device)
         dist.scatter(mine, messages)
         return mine
 
@@ -188,7 +209,8 @@ class _Share(NamedTuple):
 
     @staticmethod
     def pack(order: Order, batch: Batch, noise: Noise) -> Tensor:
-        parts = (torch.tensor([float(order)]), *batch, noise.action, noise.critics.float())
+        code = batch.reward.new_full((1,), float(order))
+        parts = (code, *batch, noise.action, noise.critics.float())
         return torch.cat([part.reshape(-1) for part in parts])
 
     def unpack(self, message: Tensor) -> tuple[Order, Batch, Noise]:
@@ -202,7 +224,7 @@ class _Share(NamedTuple):
 
 def _received(like: SacState) -> SacState:
     """The leader's networks, of the sizes of ``like``."""
-    flat = torch.empty(sum(part.numel() for part in like))
+    flat = like.actor.new_empty(sum(part.numel() for part in like))
     dist.broadcast(flat, 0)
     parts = torch.split(flat, [part.numel() for part in like])
     return SacState(*(part.view(old.shape).clone() for part, old in zip(parts, like, strict=True)))

@@ -71,7 +71,7 @@ def select(made: Trajectories, limit: float, config: FilterConfig) -> Selection:
     earned = (trusted * made.steps.reward).sum(1)
     returns = earned * made.live.sum(1) / length.clamp_min(1)
     usable = (length > 0).nonzero()[:, 0]
-    keep, certain = torch.zeros(2, length.shape[0], dtype=torch.bool)
+    keep, certain = torch.zeros_like(length, dtype=torch.bool).repeat(2, 1)
     if usable.numel():
         keep[usable] = keep_mask(returns[usable], uncertainty[usable], config)
         certain[usable] = _certain(uncertainty[usable], config)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from offboard.adaptation import adapt_further, resumed, unadapted
+from offboard.device import moved
 from offboard.mismatch import Mismatch, measure
 from offboard.replay import Batch, Replay, join
 from offboard.run_dir import pack, unpack
@@ -108,7 +109,9 @@ class Learner:
         from_scratch: Sac | None = None,
     ) -> None:
         self.state = sac_state
-        self.online = Replay(prior.obs.shape[1], prior.applied.shape[1], config.capacity)
+        self.online = Replay(
+            prior.obs.shape[1], prior.applied.shape[1], config.capacity, sac.device
+        )
         self._sac = sac
         self._from_scratch = from_scratch or sac
         self._model = model
@@ -121,7 +124,7 @@ class Learner:
         self._prior = prior
         self._relabelled = prior
         self._source_error = math.inf
-        self._doubt, self._moved = torch.zeros(2, prior.size)
+        self._doubt, self._moved = prior.reward.new_zeros(2, prior.size)
         self._config = config
         self._generator = torch.Generator().manual_seed(seed)  # of SAC alone: what the model does
         self._model_generator = torch.Generator().manual_seed(
@@ -168,6 +171,7 @@ class Learner:
         """
         if transitions.size == 0:
             return
+        transitions = moved(transitions, self._sac.device)
         if transitions.size >= 2 and 0 < self._adapted_at <= self.online.added:
             fresh = self._model.nmse(self.model_state, transitions)
             known = fresh if self._nmse is None or math.isnan(self._nmse) else self._nmse
@@ -176,7 +180,8 @@ class Learner:
 
     def warm_up(self) -> None:
         """Compile by updating once on prior data and forgetting the outcome: state is untouched."""
-        batch = self._prior.take(torch.arange(self._sac.config.batch) % self._prior.size)
+        index = torch.arange(self._sac.config.batch, device=self._sac.device) % self._prior.size
+        batch = self._prior.take(index)
         self._sac.update(self.state, batch, self._sac.noise(torch.Generator()))
         self._model.fit(self.model_state, self._prior, 1, torch.Generator())
 
@@ -197,7 +202,7 @@ class Learner:
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up a checkpoint. Raises StoreError naming what it lacks."""
-        self.state = unpack("sac", SacState, tensors)
+        self.state = moved(unpack("sac", SacState, tensors), self._sac.device)
         progress = unpack("progress", _Progress, tensors)
         self._adaptation = resumed(self._model, tensors)
         self._updates, self._adapted_at = int(progress.updates), int(progress.adapted_at)

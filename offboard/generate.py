@@ -72,12 +72,9 @@ def draw_starts(
     """Observations (M, O) to begin at: from ``resets`` (R, O), then from ``replay`` (N, O)."""
     M = config.trajectories
     anywhere = round(config.replay_starts * M)
-    return torch.cat(
-        [
-            resets[torch.randint(resets.shape[0], (M - anywhere,), generator=generator)],
-            replay[torch.randint(replay.shape[0], (anywhere,), generator=generator)],
-        ]
-    )
+    reset = torch.randint(resets.shape[0], (M - anywhere,), generator=generator)
+    replayed = torch.randint(replay.shape[0], (anywhere,), generator=generator)
+    return torch.cat([resets[reset.to(resets.device)], replay[replayed.to(replay.device)]])
 
 
 def generate(
@@ -115,19 +112,20 @@ def act_out(
 
     A trajectory that terminates stays where it ended with reward 0, so that shapes stay (M, T, …).
     """
-    M = starts.shape[0]
-    obs, plan, alive = starts, torch.zeros(M, horizon, A), torch.ones(M)
-    boldness = torch.rand(M, 1, generator=generator) * config.explore_max
+    M, device = starts.shape[0], starts.device
+    obs, plan = starts, torch.zeros(M, horizon, A, device=device)
+    alive = torch.ones(M, device=device)
+    boldness = torch.rand(M, 1, generator=generator).to(device) * config.explore_max
     steps, uncertainty = [], []
     for t in range(config.steps):
         action, plan = planner.plan(obs, plan)
-        noise = torch.randn(M, A, generator=generator)
+        noise = torch.randn(M, A, generator=generator).to(device)
         applied, step = world(obs, (action + boldness * noise).clamp(-1.0, 1.0))
         steps.append(Batch(obs, applied, alive * step.reward, step.following, step.terminated))
         uncertainty.append(step.uncertainty)
         alive = alive * (1.0 - step.terminated)
         obs = torch.where(alive[:, None] > 0.0, step.following, obs)
-        plan = torch.cat([plan[:, 1:], torch.zeros(M, 1, A)], 1)
+        plan = torch.cat([plan[:, 1:], torch.zeros(M, 1, A, device=device)], 1)
         on_step(t + 1)
     stacked = Batch(*(torch.stack(column, 1) for column in zip(*steps, strict=True)))
     return Trajectories(stacked, torch.stack(uncertainty, 1))

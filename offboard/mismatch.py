@@ -97,7 +97,7 @@ def overlap(prior: Tensor, target: Tensor, generator: torch.Generator) -> float:
     lift = _features(torch.cat([seen_prior, seen_target]), generator)
     weights = _classifier(lift(seen_prior), lift(seen_target))
     score = torch.cat([lift(new_prior), lift(new_target)]) @ weights
-    is_target = torch.arange(score.shape[0]) >= new_prior.shape[0]
+    is_target = torch.arange(score.shape[0], device=score.device) >= new_prior.shape[0]
     return 1.0 - 2.0 * abs(auc(score, is_target) - 0.5)
 
 
@@ -112,7 +112,7 @@ def _inside(prior: Tensor, target: Tensor) -> Tensor:
 
 
 def _halves(states: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    order = torch.randperm(states.shape[0], generator=generator)
+    order = torch.randperm(states.shape[0], generator=generator).to(states.device)
     return states[order[::2]], states[order[1::2]]
 
 
@@ -120,12 +120,12 @@ def _features(states: Tensor, generator: torch.Generator) -> Callable[[Tensor], 
     """States (N, O) → features (N, F): 1, the standardised state and random ReLUs of it."""
     mean, std = states.mean(0), states.std(0).clamp_min(1e-6)
     O = states.shape[1]
-    direction = torch.randn(O, FEATURES, generator=generator) / O**0.5
-    offset = torch.randn(FEATURES, generator=generator)
+    direction = torch.randn(O, FEATURES, generator=generator).to(states.device) / O**0.5
+    offset = torch.randn(FEATURES, generator=generator).to(states.device)
 
     def lift(batch: Tensor) -> Tensor:
         x = (batch - mean) / std
-        return torch.cat([torch.ones(x.shape[0], 1), x, torch.relu(x @ direction + offset)], -1)
+        return torch.cat([x.new_ones(x.shape[0], 1), x, torch.relu(x @ direction + offset)], -1)
 
     return lift
 
@@ -133,6 +133,6 @@ def _features(states: Tensor, generator: torch.Generator) -> Callable[[Tensor], 
 def _classifier(prior: Tensor, target: Tensor) -> Tensor:
     """Least squares towards -1 on ``prior`` (N, F) and +1 on ``target`` (M, F), ridge: (F,)."""
     gram = prior.T @ prior / prior.shape[0] + target.T @ target / target.shape[0]
-    gram += RIDGE * torch.eye(gram.shape[0])
+    gram += RIDGE * torch.eye(gram.shape[0], device=gram.device)
     weights: Tensor = torch.linalg.solve(gram, target.mean(0) - prior.mean(0))
     return weights

@@ -46,15 +46,18 @@ def windows(
         for episode in episodes
         if episode.size >= horizon or (episode.size and episode.terminated[-1])
     ]
+    device = episodes[0].obs.device
     if not usable:
         none = (column.new_zeros(0, count, horizon, *column.shape[1:]) for column in episodes[0])
-        return Windows(Batch(*none), torch.zeros(0, count, horizon, dtype=torch.bool))
+        return Windows(
+            Batch(*none), torch.zeros(0, count, horizon, dtype=torch.bool, device=device)
+        )
     steps, live = [], []
     for episode in usable:
         ended = bool(episode.terminated[-1])
         starts = episode.size if ended else episode.size - horizon + 1
         first = torch.randint(starts, (count,), generator=generator)
-        index = first[:, None] + torch.arange(horizon)  # (W, H)
+        index = (first[:, None] + torch.arange(horizon)).to(device)  # (W, H)
         live.append(index < episode.size)
         steps.append(episode.take(index.clamp_max(episode.size - 1)))
     stacked = Batch(*(torch.stack(column) for column in zip(*steps, strict=True)))
@@ -70,8 +73,8 @@ def open_loop(
     obs = drawn.steps.obs[:, :, 0].flatten(0, 1)  # (B, O) with B = E W
     applied, reward = drawn.steps.applied.flatten(0, 1), drawn.steps.reward.flatten(0, 1)
     live = drawn.live.flatten(0, 1)
-    predicted, doubt, true = torch.zeros(3, E * W)
-    alive = torch.ones(E * W)
+    predicted, doubt, true = obs.new_zeros(3, E * W)
+    alive = obs.new_ones(E * W)
     for t in range(H):
         step = model.expect(state, obs, applied[:, t])
         weight = discount**t * alive

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from offboard.calibration import Bound, CalibrationConfig, bounds
+from offboard.device import moved
 from offboard.replay import Batch, join
 from offboard.rollout import Env, Policy, step_env
 from offboard.uncertainty import Estimator
@@ -51,7 +52,10 @@ def calibrate(
     """
     rng = np.random.default_rng(seed)
     seeds = range(seed, seed + config.episodes + config.fresh_episodes)
-    episodes = [explored_episode(env, policy, config.steps, rng, seed=each) for each in seeds]
+    episodes = [
+        moved(explored_episode(env, policy, config.steps, rng, seed=each), model.device)
+        for each in seeds
+    ]
     calibration, fresh = episodes[: config.episodes], episodes[config.episodes :]
     generator = torch.Generator().manual_seed(seed)
     (found,) = bounds(

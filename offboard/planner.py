@@ -88,7 +88,7 @@ class Planner:
         state, actions = obs.repeat_interleave(N, 0), []
         for _ in range(H):
             noise = torch.randn(state.shape[0], A, generator=self._generator)
-            action = act(self._actor, state, noise)
+            action = act(self._actor, state, noise.to(obs.device))
             actions.append(action)
             state = self._model.expect(self._state, state, action).following
         return torch.stack(actions, 1).view(obs.shape[0], N, H, A)
@@ -97,20 +97,20 @@ class Planner:
         """(S, H, A) → (S, N, H, A): broad noise around the last plan."""
         N = self._config.random_candidates
         noise = torch.randn(mean.shape[0], N, *mean.shape[1:], generator=self._generator)
-        return (mean[:, None] + self._config.random_std * noise).clamp(-1.0, 1.0)
+        return (mean[:, None] + self._config.random_std * noise.to(mean.device)).clamp(-1.0, 1.0)
 
     def _value(self, obs: Tensor, candidates: Tensor) -> Tensor:
         """Penalised return G of every candidate: (S, N, H, A) → (S, N)."""
         S, N, H, A = candidates.shape
         state = obs.repeat_interleave(N, 0)
         flat = candidates.view(S * N, H, A)
-        total, alive = torch.zeros(S * N), torch.ones(S * N)
+        total, alive = obs.new_zeros(S * N), obs.new_ones(S * N)
         for t in range(H):
             step = self._model.expect(self._state, state, flat[:, t])
             gain = step.reward - self._config.penalty * step.uncertainty
             total += self._discount**t * alive * gain
             alive *= 1.0 - step.terminated
             state = step.following
-        last = act(self._actor, state, torch.zeros(S * N, A))
+        last = act(self._actor, state, obs.new_zeros(S * N, A))
         tail = critic(self._values, state, last).amin(0)
         return (total + self._discount**H * alive * tail).view(S, N)

@@ -53,7 +53,7 @@ class Publisher:
             exploration_scale=exploration,
             evaluation=evaluation,
         )
-        bundle = self._exporter.bundle(policy, self._seen, origin)
+        bundle = self._exporter.bundle(policy.cpu(), self._seen, origin)
         version = self._repository.publish(bundle.manifest, bundle.graph, bundle.weights)
         self._announce(version)
         self._run.log(event="published", version=version, exploration=exploration, **evaluation)

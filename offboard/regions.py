@@ -15,8 +15,8 @@ def regions(points: Tensor, count: int) -> Tensor:
     """
     x = (points - points.mean(0)) / points.std(0, unbiased=False).clamp_min(1e-6)
     centre = x.square().sum(1).argmin()
-    nearest = torch.full(x.shape[:1], torch.inf)
-    region = torch.zeros(x.shape[0], dtype=torch.long)
+    nearest = x.new_full(x.shape[:1], torch.inf)
+    region = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
     for index in range(count):
         distance = (x - x[centre]).square().sum(1)
         closer = distance < nearest

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from offboard.device import CPU, moved
+
 
 class Batch(NamedTuple):
     """N transitions: obs (N, O), applied (N, A), reward (N,), following (N, O), terminated (N,)."""
@@ -41,17 +43,13 @@ def join(parts: Iterable[Batch]) -> Batch:
 
 
 class Replay:
-    """The newest ``capacity`` transitions, sampled uniformly with replacement."""
+    """The newest ``capacity`` transitions, on ``device``, sampled uniformly with replacement."""
 
-    def __init__(self, O: int, A: int, capacity: int) -> None:
+    def __init__(self, O: int, A: int, capacity: int, device: torch.device = CPU) -> None:
+        self.device = device
         self._capacity = capacity
-        self._store = Batch(
-            torch.zeros(capacity, O),
-            torch.zeros(capacity, A),
-            torch.zeros(capacity),
-            torch.zeros(capacity, O),
-            torch.zeros(capacity),
-        )
+        columns = ((capacity, O), (capacity, A), (capacity,), (capacity, O), (capacity,))
+        self._store = Batch(*(torch.zeros(shape, device=device) for shape in columns))
         self._added = 0
 
     def __len__(self) -> int:
@@ -64,17 +62,19 @@ class Replay:
 
     def add(self, batch: Batch) -> None:
         """Append transitions, overwriting the oldest when full."""
-        index = (self._added + torch.arange(batch.size))[-self._capacity :] % self._capacity
-        for column, values in zip(self._store, batch, strict=True):
+        fresh = torch.arange(batch.size, device=self.device)[-self._capacity :]
+        index = (self._added + fresh) % self._capacity
+        for column, values in zip(self._store, moved(batch, self.device), strict=True):
             column[index] = values[-self._capacity :]
         self._added += batch.size
 
     def all(self) -> Batch:
         """Every transition held, oldest first."""
         start = self._added % self._capacity if self._added > self._capacity else 0
-        index = (start + torch.arange(len(self))) % self._capacity
+        index = (start + torch.arange(len(self), device=self.device)) % self._capacity
         return self._store.take(index)
 
     def sample(self, count: int, generator: torch.Generator) -> Batch:
         """``count`` transitions. Raises RuntimeError when empty."""
-        return self._store.take(torch.randint(len(self), (count,), generator=generator))
+        index = torch.randint(len(self), (count,), generator=generator)
+        return self._store.take(index.to(self.device))

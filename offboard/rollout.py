@@ -25,12 +25,25 @@ ENV_ID = "sim_harness.registration:wombet/Rig-v0"
 """``module:id`` as gymnasium takes it: the simulator is data to us, never an import."""
 
 
-def make_env(robot: Path, task: str, body: str, env_id: str = ENV_ID) -> Env:
-    """The simulated ``body`` of ``robot`` with ``task``. Raises ConfigError for an unknown id."""
+def make_env(
+    robot: Path, task: str, body: str, env_id: str = ENV_ID, randomise: bool = False
+) -> Env:
+    """The simulated ``body`` of ``robot`` with ``task``.
+
+    With ``randomise`` every episode has a body of its own, drawn around that one.
+
+    Raises:
+        ConfigError: the id is unknown, or its environment draws no bodies.
+    """
+    drawing = {"randomise": True} if randomise else {}
     try:
         return gymnasium.make(
-            env_id, robot=str(robot), task=task, body=body, disable_env_checker=True
+            env_id, robot=str(robot), task=task, body=body, disable_env_checker=True, **drawing
         )
+    except TypeError as error:
+        if not randomise:
+            raise
+        raise ConfigError(f"{env_id} draws no bodies ({error}); leave --randomise out") from error
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         raise ConfigError(f"no environment {env_id!r} ({error}); see --env-id") from error
 
@@ -42,8 +55,10 @@ def actor_policy(space: Space, flat: Tensor, generator: torch.Generator | None =
 
     def choose(obs: NDArray[np.float32]) -> NDArray[np.float32]:
         noise = torch.zeros(1, A) if generator is None else torch.randn(1, A, generator=generator)
+        seen = torch.from_numpy(obs)[None]
         with torch.no_grad():
-            action: NDArray[np.float32] = act(named, torch.from_numpy(obs)[None], noise)[0].numpy()
+            chosen = act(named, seen.to(flat.device), noise.to(flat.device))[0]
+        action: NDArray[np.float32] = chosen.cpu().numpy()
         return action
 
     return choose

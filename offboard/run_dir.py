@@ -99,7 +99,7 @@ class RunDir:
 
     def save(self, name: str, tensors: dict[str, Tensor]) -> None:
         """Write ``name``.safetensors."""
-        contiguous = {key: value.contiguous().clone() for key, value in tensors.items()}
+        contiguous = {key: value.cpu().contiguous().clone() for key, value in tensors.items()}
         write_durably(self.path / f"{name}.safetensors", safetensors.torch.save(contiguous))
 
     def load(self, name: str) -> dict[str, Tensor]:
@@ -139,7 +139,8 @@ def open_run(path: Path, config: Any, inputs: str, free: frozenset[str] = frozen
         content = {"config": resolved, "commit": commit()}
         write_durably(path / "config.json", to_json(content))
     before = run.config
-    keys = (before.keys() | resolved.keys()) - free
+    new = {key for key in resolved.keys() - before.keys() if resolved[key] is False}  # then unknown
+    keys = (before.keys() | resolved.keys()) - free - new
     if differing := sorted(key for key in keys if before.get(key) != resolved.get(key)):
         raise StoreError(
             f"{path} holds a run with another {', '.join(differing)}; choose another --out or "

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.func import grad_and_value
 
 from offboard.compiled import compiled
+from offboard.device import CPU
 from offboard.networks import act_with_log_prob, actor_space, critic, critic_space
 from offboard.parameters import Adam, Space
 from offboard.replay import Batch
@@ -103,7 +104,7 @@ class Sac:
     """The algorithm for one observation and action size; the state is the caller's.
 
     ``mean`` averages a gradient over the workers of one learner (``offboard/distributed.py``); it
-    becomes part of the compiled graph.
+    becomes part of the compiled graph. States and noise are made on ``device``.
     """
 
     def __init__(
@@ -113,8 +114,10 @@ class Sac:
         discount: float,
         config: SacConfig,
         mean: Callable[[Tensor], Tensor] = of_one,
+        device: torch.device = CPU,
     ) -> None:
         self.config = config
+        self.device = device
         self._mean = mean
         self.action_size = A
         self._discount = discount
@@ -141,8 +144,9 @@ class Sac:
                 "the warm start has networks of another size; "
                 "use the --sac.width and --sac.critics it was trained with"
             )
+        actor, critic = actor.to(self.device), critic.to(self.device)
         start = self.config.alpha_start if alpha is None else alpha
-        log_alpha = torch.tensor([start]).log()
+        log_alpha = actor.new_full((1,), start).log()
         zeros = torch.zeros_like
         return SacState(
             actor=actor.clone(),
@@ -155,16 +159,17 @@ class Sac:
             critic_v=zeros(critic),
             alpha_m=zeros(log_alpha),
             alpha_v=zeros(log_alpha),
-            step=torch.zeros(()),
+            step=torch.zeros((), device=self.device),
         )
 
     def noise(self, generator: torch.Generator) -> Noise:
         """One set of normals for the target's action, one for the actor's, and a set of critics."""
-        action = torch.randn((2, self.config.batch, self.action_size), generator=generator)
+        shape = (2, self.config.batch, self.action_size)
+        action = torch.randn(shape, generator=generator).to(self.device)
         E, M = self.config.critics, self.config.target_subset
         if M is None:
-            return Noise(action, torch.arange(E))
-        return Noise(action, torch.randperm(E, generator=generator)[:M])
+            return Noise(action, torch.arange(E, device=self.device))
+        return Noise(action, torch.randperm(E, generator=generator)[:M].to(self.device))
 
     def _update(self, s: SacState, batch: Batch, noise: Noise) -> tuple[SacState, SacLoss]:
         """One gradient step on critic, actor and temperature, then Polyak averaging."""

@@ -78,7 +78,8 @@ def draw(cumulative: Tensor, count: int, generator: torch.Generator) -> Tensor:
         count: of indices.
         generator: of the draw.
     """
-    at = torch.rand(count, generator=generator, dtype=torch.float64) * cumulative[-1]
+    drawn = torch.rand(count, generator=generator, dtype=torch.float64)
+    at = drawn.to(cumulative.device) * cumulative[-1]
     return torch.searchsorted(cumulative, at, right=True).clamp_max(cumulative.numel() - 1)
 
 

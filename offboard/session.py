@@ -307,9 +307,9 @@ class Session:
         """Expected return from the last start states; NaN if gaps swallowed all of them."""
         if not self._starts:
             return math.nan
-        starts = torch.stack(self._starts[-8:])
-        quiet = torch.zeros(starts.shape[0], self._model.action_size)
-        named = self._architecture.space.view(policy)
+        starts = torch.stack(self._starts[-8:]).to(self._model.device)
+        quiet = starts.new_zeros(starts.shape[0], self._model.action_size)
+        named = self._architecture.space.view(policy.to(self._model.device))
         return imagined_return(
             self._model,
             self._learner.model_state,

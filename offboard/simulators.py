@@ -51,10 +51,10 @@ class Simulators:
         """
         if self._cut:
             raise ConfigError("the simulator's episodes are shorter; see --generate.steps")
-        pairs = enumerate(zip(obs.numpy(), action.numpy(), strict=True))
+        pairs = enumerate(zip(obs.cpu().numpy(), action.cpu().numpy(), strict=True))
         rows = [self._one(index, *pair) for index, pair in pairs]
         applied, reward, following, terminated = (
-            torch.stack(column) for column in zip(*rows, strict=True)
+            torch.stack(column).to(obs.device) for column in zip(*rows, strict=True)
         )
         doubt = self._estimate(self._state, obs, applied)
         return Outcome(applied, Step(following, reward, terminated, doubt))

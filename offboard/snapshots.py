@@ -36,7 +36,7 @@ def imagined_returns(
 ) -> list[float]:
     """:func:`imagined_return` of each, in one pass through the model."""
     S, rows = starts.shape[0], len(acts) * starts.shape[0]
-    obs, alive, total = starts.repeat(len(acts), 1), torch.ones(rows), torch.zeros(rows)
+    obs, alive, total = starts.repeat(len(acts), 1), starts.new_ones(rows), starts.new_zeros(rows)
     for _ in range(steps):
         action = torch.cat(
             [act(part) for act, part in zip(acts, obs.view(len(acts), S, -1), strict=True)]
@@ -45,7 +45,7 @@ def imagined_returns(
         total += alive * step.reward
         alive *= 1.0 - step.terminated
         obs = step.following
-    means: list[float] = total.view(len(acts), S).mean(1).tolist()
+    means: list[float] = total.view(len(acts), S).mean(1).cpu().tolist()
     return means
 
 

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from offboard.device import CPU, the_device
 from offboard.sac import Sac, SacConfig, of_one
 from offboard.world_model import ModelConfig, WorldModel
 from protocol.errors import ConfigError
@@ -19,13 +21,17 @@ from protocol.tasks import Judge, judge_for
 
 @dataclass(frozen=True)
 class TaskSetup:
-    """Robot, layout and judge of one task; ``files_sha256`` covers the TOML and its MJCF."""
+    """Robot, layout and judge of one task, and where it is learned.
+
+    ``files_sha256`` covers the TOML and its MJCF.
+    """
 
     spec: RobotSpec
     task: str
     layout: Layout
     judge: Judge
     files_sha256: str
+    device: torch.device = CPU
 
     @property
     def discount(self) -> float:
@@ -39,19 +45,24 @@ class TaskSetup:
 
     def sac(self, config: SacConfig, mean: Callable[[Tensor], Tensor] = of_one) -> Sac:
         """The learner's algorithm for this observation and action size; ``mean`` as there."""
-        return Sac(self.layout.size, self.layout.action_size, self.discount, config, mean)
+        return Sac(
+            self.layout.size, self.layout.action_size, self.discount, config, mean, self.device
+        )
 
     def world_model(self, config: ModelConfig) -> WorldModel:
         """The ensemble for this observation and task."""
-        return WorldModel(self.layout, self.judge, config)
+        return WorldModel(self.layout, self.judge, config, self.device)
 
 
-def load_task(robot: Path, task: str) -> TaskSetup:
-    """Read the robot file. Raises ConfigError for a bad file or an unknown task."""
+def load_task(robot: Path, task: str, device: str = "cpu") -> TaskSetup:
+    """Read the robot file; what is made of it lives on ``device``, which PyTorch calls so.
+
+    Raises:
+        ConfigError: a bad file, an unknown task, or no such device.
+    """
     spec = load_robot_spec(robot)
-    return TaskSetup(
-        spec, task, Layout(spec), judge_for(spec, spec.task(task)), _digest(robot, spec)
-    )
+    judge = judge_for(spec, spec.task(task))
+    return TaskSetup(spec, task, Layout(spec), judge, _digest(robot, spec), the_device(device))
 
 
 def _digest(robot: Path, spec: RobotSpec) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from offboard.device import moved
 from offboard.replay import Batch, Replay
 from offboard.rollout import Env, actor_policy, mean_return, step_env
 from offboard.run_dir import entry, pack, unpack
@@ -78,7 +79,9 @@ class TrainState:
         generator = torch.Generator()
         generator.set_state(entry(tensors, "generator"))
         step, latest, best_return, wall_s = entry(tensors, "numbers").tolist()
-        sac, best = unpack("sac", SacState, tensors), unpack("best", SacState, tensors)
+        sac, best = (
+            moved(unpack(name, SacState, tensors), replay.device) for name in ("sac", "best")
+        )
         return TrainState(sac, best, replay, generator, int(step), latest, best_return, wall_s)
 
 

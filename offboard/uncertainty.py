@@ -76,7 +76,8 @@ def quality(estimate: Estimator, model: WorldModel, state: ModelState, data: Bat
 
     Of more than ``SAMPLE`` transitions every n-th is used.
     """
-    data = data.take(torch.arange(0, data.size, -(-data.size // SAMPLE)))
+    every = torch.arange(0, data.size, -(-data.size // SAMPLE), device=data.obs.device)
+    data = data.take(every)
     place = torch.cat([data.obs, data.applied], -1)
     return judge(estimate(state, data.obs, data.applied), model.squared_error(state, data), place)
 
@@ -124,7 +125,7 @@ def _of_next_values(model: WorldModel, values: Values) -> Estimator:
         following = model.member_steps(state, obs, applied)  # (K, B, O)
         K, B, O = following.shape
         flat = following.reshape(K * B, O)
-        action = act(values.actor, flat, torch.zeros(K * B, applied.shape[-1]))
+        action = act(values.actor, flat, flat.new_zeros(K * B, applied.shape[-1]))
         worth = critic(values.critics, flat, action).mean(0).view(K, B)
         return worth.std(0, unbiased=False)
 

@@ -20,6 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, silu, softplus
 
 from offboard.columns import Columns
 from offboard.compiled import compiled
+from offboard.device import CPU
 from offboard.parameters import Adam, Space
 from offboard.replay import Batch
 from offboard.spread import disagreement, spread_named
@@ -91,20 +92,29 @@ class WorldModel:
         layout: of the observation.
         judge: the task's reward and termination, in [0, 1]; None if both must be learned.
         config: size and training.
+        device: of states, and of all data.
 
     Raises:
         ConfigError: there is no uncertainty of that name.
     """
 
-    def __init__(self, layout: Columns, judge: Judge | None, config: ModelConfig) -> None:
+    def __init__(
+        self,
+        layout: Columns,
+        judge: Judge | None,
+        config: ModelConfig,
+        device: torch.device = CPU,
+    ) -> None:
         self.config = config
+        self.device = device
         self.action_size = layout.action_size
         self._layout = layout
         self._judge = judge
         history = {column for column, _, _ in layout.history}
         self._columns = [i for i in range(layout.size) if i not in history]
-        self._scatter = torch.eye(layout.size)[self._columns]  # (·, O)
-        self._pairs, self._alone = _circles(layout)
+        self._changing = torch.tensor(self._columns).to(device)
+        self._scatter = torch.eye(layout.size)[self._columns].to(device)  # (·, O)
+        self._pairs, self._alone = (part.to(device) for part in _circles(layout))
         K, H = config.members, config.width
         inputs = layout.size + layout.action_size
         outputs = len(self._columns) + (judge is None)  # D: a learned reward is the last
@@ -133,14 +143,15 @@ class WorldModel:
         """(P,) of 1 for parameters whose name ``moves`` accepts, else 0."""
         return self.space.flatten(
             {
-                name: torch.full(shape, float(moves(name)))
+                name: torch.full(shape, float(moves(name)), device=self.device)
                 for name, shape in self.space.shapes.items()
             }
         )
 
     def initial(self, data: Batch, seed: int) -> ModelState:
         """Fresh members, normalised and bounded by ``data``."""
-        named = self.space.view(self.space.initial(torch.Generator().manual_seed(seed)))
+        drawn = self.space.initial(torch.Generator().manual_seed(seed))
+        named = self.space.view(drawn.to(self.device))
         named["model.max_log_var"] = torch.full_like(named["model.max_log_var"], 0.5)
         named["model.min_log_var"] = torch.full_like(named["model.min_log_var"], -10.0)
         if self.config.residual:
@@ -148,14 +159,14 @@ class WorldModel:
         weights = self.space.flatten(named)
         inputs = torch.cat([data.obs, data.applied], -1)
         wanted = self._outcome(data)
-        known = torch.arange(wanted.shape[1]) < len(self._columns)
+        known = torch.arange(wanted.shape[1], device=self.device) < len(self._columns)
         seen = torch.cat([data.obs, data.following])
         margin = 0.1 * (seen.amax(0) - seen.amin(0))
         return ModelState(
             weights=weights,
             m=torch.zeros_like(weights),
             v=torch.zeros_like(weights),
-            step=torch.zeros(()),
+            step=torch.zeros((), device=self.device),
             in_mean=inputs.mean(0),
             in_std=inputs.std(0).clamp_min(1e-3),
             out_mean=torch.where(known, 0.0, wanted.mean(0)),
@@ -194,9 +205,9 @@ class WorldModel:
         named = self.space.view(state.weights)
         mean, log_var, end = self._forward(named, state, obs, applied)  # (K, B, D)
         B = obs.shape[0]
-        member = torch.randint(self.config.members, (B,), generator=generator)
-        pick = (member, torch.arange(B))
-        noise = torch.randn(mean.shape[1:], generator=generator)
+        member = torch.randint(self.config.members, (B,), generator=generator).to(self.device)
+        pick = (member, torch.arange(B, device=self.device))
+        noise = torch.randn(mean.shape[1:], generator=generator).to(self.device)
         sampled = mean[pick] + (0.5 * log_var[pick]).exp() * noise
         doubt = self._spread(mean, log_var)
         return self._step(state, obs, applied, sampled, end.mean(0), doubt)
@@ -265,13 +276,13 @@ class WorldModel:
         a residual if it is not given.
         """
         mask = self._all_but_residual if trained is None else trained
-        order = torch.randperm(data.size, generator=generator)
+        order = torch.randperm(data.size, generator=generator).to(self.device)
         held = max(1, int(self.config.holdout * data.size))
         test, train = data.take(order[:held]), data.take(order[held:])
         best, best_error, waited = state, self.nmse(state, test), 0
         for step in range(1, steps + 1):
             shape = (self.config.members, self.config.batch)  # its own bootstrap for each member
-            index = torch.randint(train.size, shape, generator=generator)
+            index = torch.randint(train.size, shape, generator=generator).to(self.device)
             state = self._train_step(state, train.take(index), mask)
             on_step(step)
             if step % self.config.check_every == 0 or step == steps:
@@ -326,7 +337,7 @@ class WorldModel:
 
     def _outcome(self, data: Batch) -> Tensor:
         """What is predicted, in its own units: (…, N, D)."""
-        change = (data.following - data.obs)[..., self._columns]
+        change = (data.following - data.obs).index_select(-1, self._changing)
         return change if self._judge else torch.cat([change, data.reward[..., None]], -1)
 
     def _wanted(self, state: ModelState, data: Batch) -> Tensor:

@@ -20,6 +20,8 @@ from offboard.stages.source import JUDGE_EPISODES, JUDGE_SEED, load_source
 from offboard.task_setup import load_task
 from offboard.train_online import OnlineConfig, TrainState, fresh_start, train_online
 
+NOT_OUTCOME = frozenset({"device", "tensorboard"})
+
 
 @dataclass(frozen=True)
 class ExpertConfig:
@@ -32,6 +34,7 @@ class ExpertConfig:
         source: --out of the source stage.
         seed: of everything random; the same seed gives the same result.
         env_id: the simulator, MODULE:NAME as gymnasium registers it.
+        device: to learn on, as PyTorch calls it: cpu, or cuda.
         tensorboard: write TensorBoard event files too.
     """
 
@@ -47,6 +50,7 @@ class ExpertConfig:
             env_steps=9_000, random_steps=0, updates_per_step=3, evaluate_every=500
         )
     )
+    device: str = "cpu"
     tensorboard: bool = False
 
 
@@ -55,17 +59,20 @@ def run_expert(config: ExpertConfig, out: Path) -> dict[str, Any]:
 
     Raises:
         StoreError: ``out`` holds another run, or the source stage is not finished.
+        ConfigError: robot or task are wrong, or there is no such device.
     """
-    setup = load_task(config.robot, config.task)
+    setup = load_task(config.robot, config.task, config.device)
     source = load_source(config.source, setup)
-    run = open_run(out, config, setup.files_sha256, free=frozenset({"tensorboard"}))
+    run = open_run(out, config, setup.files_sha256, free=NOT_OUTCOME)
     if run.result is not None:
         return run.result
     sac = setup.sac(config.sac)
     env, judge_env = (
         make_env(config.robot, config.task, config.body, config.env_id) for _ in range(2)
     )
-    replay = Replay(setup.layout.size, setup.layout.action_size, config.online.env_steps)
+    replay = Replay(
+        setup.layout.size, setup.layout.action_size, config.online.env_steps, setup.device
+    )
     if run.has("training"):
         state = TrainState.from_tensors(run.load("training"), replay)
     else:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from offboard.calibration import Bound
+from offboard.device import check_on_cpu
 from offboard.filter import FilterConfig, Selection, kept_transitions, select
 from offboard.generate import (
     GenerateConfig,
@@ -39,7 +40,7 @@ from protocol.errors import ConfigError
 
 EXECUTED_SEED = 120_000
 CALIBRATION_SEED = 130_000
-NOT_OUTCOME = frozenset({"processes", "ray"})
+NOT_OUTCOME = frozenset({"processes", "ray", "device"})
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class OfflineConfig:
             decide the outcome, where they are made does not.
         processes: to make parts in; 0 for this one.
         ray: cluster to work on: auto, or its address; by default none.
+        device: to plan on, as PyTorch calls it: cpu, or cuda; parts are made on the CPU.
     """
 
     robot: Path
@@ -76,6 +78,7 @@ class OfflineConfig:
     parts: int | None = None
     processes: int = 0
     ray: str | None = None
+    device: str = "cpu"
 
 
 def run_generate(config: OfflineConfig, out: Path) -> dict[str, Any]:
@@ -83,11 +86,14 @@ def run_generate(config: OfflineConfig, out: Path) -> dict[str, Any]:
 
     Raises:
         StoreError: ``out`` holds another run, or the source stage is not finished.
-        ConfigError: the source's simulator cannot be opened, or workers are given no parts.
+        ConfigError: the source's simulator cannot be opened, workers are given no parts, or there
+            is no such device.
     """
     if config.parts is None and (config.processes or config.ray):
         raise ConfigError("there is nothing to spread over workers; say --parts N")
-    setup = load_task(config.robot, config.task)
+    if config.parts is not None:
+        check_on_cpu(config.device, "--parts")
+    setup = load_task(config.robot, config.task, config.device)
     source = load_source(config.source, setup)
     run = open_run(out, config, setup.files_sha256, NOT_OUTCOME)
     if run.result is not None:
@@ -214,6 +220,7 @@ class _Stage:
         with self._opened(count) as envs, bar("execute", config.steps) as progress:
             world = Simulators(envs, self._estimate, self._source.model)
             starts = world.reset(EXECUTED_SEED + self._config.seed + first)
+            starts = starts.to(self._setup.device)
             return act_out(
                 planner, world.step, starts, self._model.action_size, H, config, self._generator,
                 lambda step: progress(step, ""),
@@ -232,7 +239,10 @@ class _Stage:
             yield [
                 stack.enter_context(
                     contextlib.closing(
-                        make_env(self._config.robot, named["task"], named["body"], named["env_id"])
+                        make_env(
+                            *(self._config.robot, named["task"], named["body"], named["env_id"]),
+                            named.get("randomise", False),
+                        )
                     )
                 )
                 for _ in range(count)

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from offboard.data.catalogue import ARCHIVE
 from offboard.data.retention import Freed
+from offboard.device import check_on_cpu
 from offboard.event_files import mirrored
 from offboard.ingest import Ingest
 from offboard.keys import load_server_keys
@@ -39,7 +40,9 @@ from protocol.errors import BundleError, ConfigError, StoreError
 STATUS_EVERY_S = 0.5
 PIN_AGAIN_S = 30.0
 IDLE_S = 0.1
-NOT_OUTCOME = frozenset({"endpoint", "cpus", "nice", "retention", "page_port", "tensorboard"})
+NOT_OUTCOME = frozenset(
+    {"endpoint", "cpus", "nice", "device", "retention", "page_port", "tensorboard"}
+)
 
 
 def run_serve(config: ServeConfig, out: Path) -> dict[str, Any]:
@@ -47,9 +50,12 @@ def run_serve(config: ServeConfig, out: Path) -> dict[str, Any]:
 
     Raises:
         StoreError: ``out`` holds another run, or an earlier stage is not finished.
-        ConfigError: keys or endpoint are wrong.
+        ConfigError: keys or endpoint are wrong, or there is no such device.
     """
-    setup, keys = load_task(config.robot, config.task), load_server_keys(config.keys)
+    if config.policy == "planner":
+        check_on_cpu(config.device, "--policy planner")
+    setup = load_task(config.robot, config.task, config.device)
+    keys = load_server_keys(config.keys)
     source, kept = load_source(config.source, setup), load_kept(config.generated)
     run = open_run(out, config, setup.files_sha256, free=NOT_OUTCOME)
     _yield_cpu(config)
@@ -142,7 +148,7 @@ def _show(server: Server, unit: str, run: RunDir) -> None:
     around = Around(
         unit=unit,
         published=server.repository.latest_version,
-        robots=server.presence.robots(reports, server.ingest.stop_reason),
+        robots=server.presence.robots(reports, server.ingest.stop_reason, server.store.losses),
         damaged=server.store.damaged,
         pin_trouble=server.pin_trouble,
         publish_trouble=server.publish_trouble,
@@ -164,6 +170,10 @@ def _finish(server: Server, unit: str, run: RunDir) -> dict[str, Any]:
             "unfit": server.session.unfit,
             "episodes": as_rows(server.session.episodes),
             "account": account._asdict(),
+            "losses": {
+                robot: [asdict(loss) for loss in server.store.losses(robot)]
+                for robot in server.store.robots()
+            },
             "freed": server.pruner.total._asdict(),
             "retransmitted": server.ingest.duplicates,
             "refusals": dict(server.ingest.refusals),

@@ -16,6 +16,7 @@ from offboard.assembler import Assembler
 from offboard.data.catalogue import ARCHIVE
 from offboard.data.history import history
 from offboard.data.retention import Pruner, Retention
+from offboard.device import moved
 from offboard.episode_store import EpisodeStore, open_episode_store
 from offboard.export import Exporter
 from offboard.finetune import FinetuneConfig, Learner
@@ -62,6 +63,7 @@ class ServeConfig:
         seed: of everything random; the same seed gives the same result.
         cpus: cores to learn on; by default all.
         nice: how far to stand back for other processes, 0 to 19.
+        device: to learn on, as PyTorch calls it: cpu, or cuda.
         policy: what the robot gets: the actor, or a search with actor, critics and world model.
         repository: what robots update from, one for the keys' whole life; OUT/repository if not
             given. The one that `fleet deploy` publishes in, so that units find releases there.
@@ -79,6 +81,7 @@ class ServeConfig:
     seed: int = 0
     cpus: tuple[int, ...] = ()
     nice: int = 0
+    device: str = "cpu"
     policy: Literal["actor", "planner"] = "actor"
     search: SearchConfig = field(default_factory=SearchConfig)
     sac: SacConfig = field(default_factory=lambda: SacConfig(lr=3e-4, alpha_min=0.03))
@@ -184,7 +187,7 @@ def _open_session(
         model,
         sac.restart(source.sac.actor, source.sac.critic),
         source.model,
-        join((source.replay, prior.kept)),
+        join((source.replay, moved(prior.kept, setup.device))),
         config.finetune,
         config.seed,
         _random_reward(source),
@@ -197,7 +200,7 @@ def _open_session(
 
     architecture = _architecture(config, setup, sac, model)
     exporter = Exporter(setup.spec, setup.task, architecture)
-    publisher = Publisher(exporter, source.replay.obs, repository, announce, run)
+    publisher = Publisher(exporter, source.replay.obs.cpu(), repository, announce, run)
     assembler = Assembler(setup.layout, setup.judge, setup.spec.policy)
     session = Session(
         learner,

@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from offboard.compiled import can_compile
+from offboard.device import check_on_cpu, moved
 from offboard.distributed import crew, follow, leading
 from offboard.ensemble import fit_in_groups
 from offboard.event_files import mirrored
@@ -28,12 +29,13 @@ from offboard.uncertainty import estimator
 from offboard.workers import workers
 from offboard.world_model import ModelConfig, ModelState, WorldModel
 from protocol.errors import ConfigError, StoreError
+from protocol.robot_spec import load_robot_spec
 
 JUDGE_EPISODES = 20
 JUDGE_SEED = 50_000
 UNCERTAINTY = "total"
 """What generation penalises and filters by too; the best of those tried (docs/results)."""
-NOT_OUTCOME = frozenset({"processes", "ray", "distributed", "tensorboard"})
+NOT_OUTCOME = frozenset({"processes", "ray", "distributed", "device", "tensorboard"})
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class SourceConfig:
         seed: of everything random; the same seed gives the same result.
         body: which plant.bodies table of the robot file to learn on.
         env_id: the simulator, MODULE:NAME as gymnasium registers it.
+        randomise: every episode has a body of its own, drawn from the robot file's
+            plant.randomise around that one; the policy is judged on that one.
         model_steps: updates of the world model.
         holdout_steps: fresh steps on which model and uncertainty are measured.
         groups: fit the ensemble's members in so many groups (``offboard/ensemble.py``); by default
@@ -53,6 +57,8 @@ class SourceConfig:
         processes: to fit groups in; 0 for this one.
         ray: cluster to work on: auto, or its address; by default none.
         distributed: share every update of the policy out among the workers that torchrun started.
+        device: to learn on, as PyTorch calls it: cpu, or cuda. Ours are small networks, for which
+            the CPU is faster.
         tensorboard: write TensorBoard event files too.
     """
 
@@ -61,6 +67,7 @@ class SourceConfig:
     seed: int = 0
     body: str = "nominal"
     env_id: str = ENV_ID
+    randomise: bool = False
     model_steps: int = 3_000
     holdout_steps: int = 1_500
     sac: SacConfig = field(default_factory=SacConfig)
@@ -70,6 +77,7 @@ class SourceConfig:
     processes: int = 0
     ray: str | None = None
     distributed: bool = False
+    device: str = "cpu"
     tensorboard: bool = False
 
 
@@ -92,14 +100,19 @@ def run_source(config: SourceConfig, out: Path) -> dict[str, Any]:
 
     Raises:
         StoreError: ``out`` holds a run with another configuration.
-        ConfigError: the robot or task is wrong, or there is nothing for workers to do.
+        ConfigError: the robot, task or body is wrong, there is nothing for workers to do, or there
+            is no such device.
     """
+    _refuse_unseen(config)
     if config.groups is None and (config.processes or config.ray):
         raise ConfigError("there is nothing to spread over workers; say --groups N")
-    setup = load_task(config.robot, config.task)
+    if config.groups is not None:
+        check_on_cpu(config.device, "--groups")
     if not config.distributed:
+        setup = load_task(config.robot, config.task, config.device)
         return _run(config, setup, setup.sac(config.sac), out)
-    with crew() as team:
+    with crew(config.device) as team:
+        setup = load_task(config.robot, config.task, str(team.device))
         sac = setup.sac(config.sac, team.mean)
         if team.rank:
             follow(team, sac, setup.layout.size)
@@ -122,9 +135,12 @@ def _learn(config: SourceConfig, setup: TaskSetup, sac: Sac, run: RunDir) -> dic
     trained = _train_policy(config, setup, sac, run)
     began = time.monotonic()
     model, state = _fit_model(config, setup, trained.replay.all(), run)
-    env = make_env(config.robot, config.task, config.body, config.env_id)
+    env = _env(config)
     expert = mean_return(
-        env, actor_policy(sac.actor_space, trained.best.actor), JUDGE_EPISODES, JUDGE_SEED
+        _judge_env(config),
+        actor_policy(sac.actor_space, trained.best.actor),
+        JUDGE_EPISODES,
+        JUDGE_SEED,
     )
     quality = _model_quality(config, env, sac, trained.best, model, state, run)
     _save(run, trained, state, env)
@@ -137,7 +153,7 @@ def _learn(config: SourceConfig, setup: TaskSetup, sac: Sac, run: RunDir) -> dic
 
 
 def load_source(path: Path, setup: TaskSetup) -> Source:
-    """A finished source run.
+    """A finished source run, on the device of ``setup``.
 
     Raises:
         StoreError: it is missing, unfinished, or of a robot with another observation or action.
@@ -151,19 +167,37 @@ def load_source(path: Path, setup: TaskSetup) -> Source:
             f"{setup.spec.name} has {setup.layout.size} and {setup.layout.action_size}"
         )
     return Source(
-        unpack("sac", SacState, tensors),
-        unpack("model", ModelState, tensors),
-        unpack("replay", Batch, tensors),
-        entry(tensors, "starts"),
+        moved(unpack("sac", SacState, tensors), setup.device),
+        moved(unpack("model", ModelState, tensors), setup.device),
+        moved(unpack("replay", Batch, tensors), setup.device),
+        entry(tensors, "starts").to(setup.device),
         run.result or {},
         run.config,
     )
 
 
+def _refuse_unseen(config: SourceConfig) -> None:
+    """A body of the test set is for measuring what was learned on others."""
+    unseen = load_robot_spec(config.robot).plant.unseen
+    if config.body in unseen:
+        raise ConfigError(
+            f"{config.robot}: {config.body!r} is of the test set (plant.unseen: "
+            f"{', '.join(unseen)}), which no training may see; choose another --body"
+        )
+
+
+def _env(config: SourceConfig) -> Env:
+    """Where experience is made."""
+    return make_env(config.robot, config.task, config.body, config.env_id, config.randomise)
+
+
+def _judge_env(config: SourceConfig) -> Env:
+    """Where the policy is judged: always the same body."""
+    return make_env(config.robot, config.task, config.body, config.env_id)
+
+
 def _train_policy(config: SourceConfig, setup: TaskSetup, sac: Sac, run: RunDir) -> TrainState:
-    env, judge_env = (
-        make_env(config.robot, config.task, config.body, config.env_id) for _ in range(2)
-    )
+    env, judge_env = _env(config), _judge_env(config)
     state = _resume(config, setup, sac, run)
     with bar("source policy", config.online.env_steps) as progress:
 
@@ -177,7 +211,9 @@ def _train_policy(config: SourceConfig, setup: TaskSetup, sac: Sac, run: RunDir)
 
 
 def _resume(config: SourceConfig, setup: TaskSetup, sac: Sac, run: RunDir) -> TrainState:
-    replay = Replay(setup.layout.size, setup.layout.action_size, config.online.env_steps)
+    replay = Replay(
+        setup.layout.size, setup.layout.action_size, config.online.env_steps, setup.device
+    )
     if run.has("training"):
         return TrainState.from_tensors(run.load("training"), replay)
     return fresh_start(sac.initial(config.seed), replay, config.seed)
@@ -224,7 +260,7 @@ def _model_quality(
     run: RunDir,
 ) -> dict[str, Any]:
     """Error and its rank correlation with uncertainty on fresh, partly random, source steps."""
-    held = _holdout(env, sac, best, config.holdout_steps, config.seed)
+    held = moved(_holdout(env, sac, best, config.holdout_steps, config.seed), model.device)
     error = model.squared_error(state, held)
     doubt = estimator(UNCERTAINTY, model)(state, held.obs, held.applied)
     run.save("uncertainty", {"error": error, "uncertainty": doubt})

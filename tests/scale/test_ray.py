@@ -18,6 +18,7 @@ from errands import die_at_first, my_process, refuse, square, wait_at, wait_unti
 from made_learning import SMALL_MODEL, SMALL_SAC, linear_transitions
 from made_records import ROBOT_FILE
 
+from offboard.bench.grid import Job, run_jobs
 from offboard.ensemble import fit_in_groups
 from offboard.generate import GenerateConfig
 from offboard.parts import parts_of
@@ -26,6 +27,7 @@ from offboard.planner import PlanConfig
 from offboard.run_dir import RunDir
 from offboard.stages.generate import OfflineConfig, make_part, run_generate
 from offboard.stages.source import SourceConfig, run_source
+from offboard.stages.sweep import SweepConfig, changed, run_point, run_sweep
 from offboard.train_online import OnlineConfig
 from offboard.workers import ATTEMPTS, Here, Pool, gathered, workers
 from protocol.errors import ConfigError, StoreError, WombetError
@@ -45,6 +47,13 @@ pytestmark = [
 ]
 
 SUPPORT = Path(__file__).parents[1] / "support"
+SHORT = SourceConfig(
+    robot=ROBOT_FILE, task="swing_up", model_steps=20, holdout_steps=20, sac=SMALL_SAC,
+    online=OnlineConfig(
+        env_steps=60, random_steps=40, updates_per_step=1, evaluate_every=60, evaluate_episodes=1
+    ),
+    model=SMALL_MODEL,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +154,25 @@ def test_a_part_whose_worker_is_killed_is_made_again_and_is_the_same(
         for mine, theirs in zip(here.steps, there.steps, strict=True):
             assert torch.equal(mine, theirs)
     assert len(list(tmp_path.iterdir())) >= 1
+
+
+def test_a_grid_whose_worker_is_killed_gives_what_a_sweep_in_process_gives(
+    pool: Pool, tmp_path: Path
+) -> None:
+    """Cells of the benchmark are jobs of such a grid too."""
+    here, there, marks = (tmp_path / name for name in ("here", "there", "marks"))
+    marks.mkdir()
+    assert run_sweep(SweepConfig(SHORT, ("sac.lr=3e-4,1e-3",), seeds=1, processes=0), here) == []
+    points = {f"sac.lr={value}/0": changed(SHORT, "sac.lr", value) for value in ("3e-4", "1e-3")}
+    jobs = [
+        Job(folder, die_at_first, (marks, 1, run_point, config, folder))
+        for folder, config in points.items()
+    ]
+    assert [done.error for done in run_jobs(jobs, there, pool)] == [None, None]
+    assert len(list(marks.iterdir())) >= 1
+    for folder in points:
+        mine, theirs = (RunDir(out / folder).load("source") for out in (here, there))
+        assert all(torch.equal(mine[key], theirs[key]) for key in mine), folder
 
 
 def test_what_ran_on_a_node_that_goes_away_is_done_on_another(

@@ -64,6 +64,7 @@ class Line:
     """
 
     action_size = 1
+    device = torch.device("cpu")
 
     def __init__(self, reward_at, doubt_at=torch.zeros_like, ends_at=None) -> None:
         self._reward_at, self._doubt_at = reward_at, doubt_at

@@ -221,6 +221,20 @@ def test_ranges_that_make_no_sense_are_refused(line: str, told: str) -> None:
         parse_robot_spec(text[:start] + line + "\n" + ranges + text[end:], "test")
 
 
+@pytest.mark.parametrize(
+    ("robot", "name", "lacking"),
+    [
+        ("arm5", "pendulum_tip_kg", "joint without a motor"),
+        ("furuta", "imu_tilt_bias_rad", "imu"),
+    ],
+)
+def test_a_range_of_a_part_that_the_robot_lacks_is_refused(robot, name, lacking) -> None:
+    text = FURUTA.with_name(f"{robot}.toml").read_text()
+    start = text.index("\n", text.index("[plant.randomise.")) + 1
+    with pytest.raises(ConfigError, match=f"{name}: {robot} has no {lacking}; remove it"):
+        parse_robot_spec(text[:start] + f"{name} = [0.0, 0.1]\n" + text[start:], "test")
+
+
 def test_a_task_without_ranges_has_no_randomised_environment() -> None:
     plant = msgspec.structs.replace(SPEC.plant, randomise={})
     spec = msgspec.structs.replace(SPEC, plant=plant)

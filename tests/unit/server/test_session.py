@@ -47,6 +47,7 @@ class Mirror:
     """A model in which an action is worth itself: an actor's return is 5 of its actions."""
 
     action_size = A
+    device = torch.device("cpu")
 
     def __init__(self) -> None:
         self.asked_about: list[torch.Tensor] = []
