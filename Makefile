@@ -12,7 +12,7 @@ LOCK_STEP := tests/lock_step
 ROBOT_PYTHON ?= python3.10
 ROBOT_VENV ?= .venv-robot
 ROBOT_READY := $(ROBOT_VENV)/.ready
-SERVER_ONLY := $(addprefix --ignore=,$(CLUSTER) $(LOCK_STEP) tests/unit/server tests/property/server tests/e2e/test_stages.py tests/e2e/test_closed_loop.py tests/e2e/test_page_browser.py tests/e2e/test_hil.py tests/e2e/test_hil_remote.py $\
+SERVER_ONLY := $(addprefix --ignore=,$(CLUSTER) $(LOCK_STEP) tests/unit/server tests/property/server tests/e2e/test_stages.py tests/e2e/test_closed_loop.py tests/e2e/test_page_browser.py tests/e2e/test_hil.py tests/e2e/test_hil_remote.py tests/e2e/test_hil_bodies.py $\
 	tests/e2e/test_quadruped_process.py tests/chaos/test_storm.py tests/chaos/test_curve_door.py tests/chaos/test_hostile_peers.py)
 export OMP_NUM_THREADS := 1
 

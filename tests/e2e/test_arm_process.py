@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hil_process import run_hil
 from plant_process import self_test
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -18,9 +17,3 @@ def test_the_self_test_command_finds_the_simulated_arm(tmp_path: Path) -> None:
         assert f"ok      {joint}: id " in tested.stdout, tested.stdout + tested.stderr
         assert f"ok      {joint} encoder: at " in tested.stdout
     assert "warning bus watchdog: these servos have none" in tested.stdout
-
-
-def test_the_arm_is_driven_for_four_seconds_and_stopped(tmp_path: Path) -> None:
-    """The real processes; that nothing else happens is what the scenarios ask."""
-    ran = run_hil("arm5", tmp_path / "out", "--only", "calm", "operator_stop")
-    assert ran.summary["passed"] == 2
