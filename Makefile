@@ -6,14 +6,16 @@ READY := $(VENV)/.ready
 OUT ?= runs/demo
 ROBOT ?= hw_configs/furuta.toml
 SEED ?= 2
-REAL_TIME := tests/chaos tests/e2e
+REAL_TIME := $(addprefix tests/chaos/test_,control_process.py estop_process.py halt_process.py self_test_process.py whole_robot.py) $\
+	$(addprefix tests/e2e/test_,arm_process.py budget.py closed_loop.py hil.py hil_bodies.py hil_remote.py mcu_board.py mcu_process.py quadruped_process.py)
 CLUSTER := tests/scale
 LOCK_STEP := tests/lock_step
 ROBOT_PYTHON ?= python3.10
 ROBOT_VENV ?= .venv-robot
 ROBOT_READY := $(ROBOT_VENV)/.ready
-SERVER_ONLY := $(addprefix --ignore=,$(CLUSTER) $(LOCK_STEP) tests/unit/server tests/property/server tests/e2e/test_stages.py tests/e2e/test_closed_loop.py tests/e2e/test_page_browser.py tests/e2e/test_hil.py tests/e2e/test_hil_remote.py tests/e2e/test_hil_bodies.py $\
-	tests/e2e/test_quadruped_process.py tests/chaos/test_storm.py tests/chaos/test_curve_door.py tests/chaos/test_hostile_peers.py)
+SERVER_ONLY := $(CLUSTER) $(LOCK_STEP) tests/unit/server tests/property/server $\
+	$(addprefix tests/chaos/test_,curve_door.py hostile_peers.py storm.py) $\
+	$(addprefix tests/e2e/test_,closed_loop.py hil.py hil_bodies.py hil_remote.py page_browser.py quadruped_process.py stages.py)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
@@ -96,8 +98,8 @@ test-page: $(READY)  ## the live page in Debian's chromium, clicked through besi
 check: lint type imports test  ## lint, types, import rules, tests
 
 test-robot: $(ROBOT_READY)  ## protocol and onboard on the robot's Python (ROBOT_PYTHON, default python3.10)
-	$(ROBOT_VENV)/bin/python -m pytest -n 2 --dist loadfile tests $(SERVER_ONLY) $(addprefix --ignore=,$(REAL_TIME))
-	$(ROBOT_VENV)/bin/python -m pytest $(REAL_TIME) $(SERVER_ONLY)
+	$(ROBOT_VENV)/bin/python -m pytest -n 2 --dist loadfile tests $(addprefix --ignore=,$(SERVER_ONLY) $(REAL_TIME))
+	$(ROBOT_VENV)/bin/python -m pytest $(filter-out $(SERVER_ONLY),$(REAL_TIME))
 
 $(ROBOT_READY): requirements/*.txt pyproject.toml
 	$(ROBOT_PYTHON) -m venv $(ROBOT_VENV)

@@ -31,7 +31,7 @@ NEAR_IP, FAR_IP, CABLE_PORT = "192.0.2.1", "192.0.2.2", 4001
 SSH = """#!/bin/sh
 while [ "$1" != -- ]; do shift; done
 shift
-exec {enter} sh -c "$*"
+exec {enter} sh -c "exec $*"
 """
 PLUG_S = 20.0
 
