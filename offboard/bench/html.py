@@ -114,10 +114,17 @@ def _provenance(scores: Json) -> str:
 
 def _bars(bars: Json) -> str:
     rows = [
-        (name, bar["wanted"], shown(bar["figure"]), _VERDICT[bar["met"]])
+        (name, bar["wanted"], shown(_figure(bar)), _VERDICT[bar["met"]])
         for name, bar in bars.items()
     ]
     return table(("bar", "wanted", "figure", "verdict"), rows)
+
+
+def _figure(bar: Json) -> Any:
+    """Ratios that are only known to be at most so large are told beside the others."""
+    at_most = bar.get("at_most") or {}
+    bounds = {f"{pair}, at most": ratio for pair, ratio in at_most.items()}
+    return bar["figure"] | bounds if bounds else bar["figure"]
 
 
 def _pairs(scores: Json) -> Iterable[str]:

@@ -50,6 +50,18 @@ def test_one_slow_pair_misses_the_bar(tmp_path: Path) -> None:
     assert bar["met"] is False
 
 
+@pytest.mark.parametrize(
+    ("ours", "met", "goal"), [(1, True, True), (2, True, None), (3, None, None)]
+)
+def test_where_only_ours_arrives_the_budget_bounds_the_ratio(
+    tmp_path: Path, ours: int, met: bool | None, goal: bool | None
+) -> None:
+    learned(tmp_path, "p", {"ours": ours, "scratch": 5})
+    bar = bars(tmp_path)["steps_against_sac"]
+    assert (bar["figure"], bar["at_most"]) == ({}, {"p": ours / 4})
+    assert (bar["met"], bar["goal_met"]) == (met, goal)
+
+
 def test_the_hopeless_pair_asks_for_letting_go_instead(tmp_path: Path) -> None:
     learned(tmp_path, "cheetah_inverted", {"ours": 2, "scratch": 2, "ft": 4})
     found = bars(tmp_path)
