@@ -87,9 +87,11 @@ def _against_sac(grid: Grid, sac: Sequence[str]) -> Json:
 
 
 def _within(limit: float, ratios: Json, at_most: Json) -> bool | None:
-    """Whether all are; a bound above the limit decides nothing."""
-    sure = (True for bound in at_most.values() if bound <= limit)
-    return _all((*(ratio <= limit for ratio in ratios.values()), *sure))
+    """Whether all are; a bound above the limit leaves it open."""
+    if any(ratio > limit for ratio in ratios.values()):
+        return False
+    bounds = [bound <= limit for bound in at_most.values()]
+    return True if all(bounds) and (ratios or bounds) else None
 
 
 def _hopeful(figures: Json) -> Json:
