@@ -36,10 +36,10 @@ def compiled(function: F) -> F:
 
 def _keep_graphs() -> None:
     """Compiled graphs outlive the machine's temporary files, unless the user chose a place."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    place = home / "wombet" / "compiled"
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     try:
+        place = Path(home).expanduser() / "wombet" / "compiled"
         place.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # the latter: this user has no home
         return  # PyTorch's own place will do
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(place))

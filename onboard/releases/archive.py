@@ -101,6 +101,8 @@ def _inside(member: tarfile.TarInfo) -> PurePosixPath:
     path = PurePosixPath(member.name)
     if not (member.isreg() or member.isdir()) or path.is_absolute() or ".." in path.parts:
         raise BundleError(f"{member.name!r} cannot be part of a release")
+    if CACHE in path.parts:  # no part of the name that is checked, and run in place of the source
+        raise BundleError(f"{member.name!r}: bytecode is made on the unit, a release brings none")
     return path
 
 

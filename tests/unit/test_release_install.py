@@ -25,7 +25,7 @@ from made_unit import (
 
 from onboard.exit_status import Exit
 from onboard.releases import trial
-from onboard.releases.archive import identity
+from onboard.releases.archive import identity, unpack
 from onboard.releases.assignment import Line
 from onboard.releases.guardian import Guardian
 from onboard.releases.install_steps import Step
@@ -35,7 +35,7 @@ from onboard.releases.services import ServiceState
 from onboard.releases.stock import Stock
 from onboard.releases.unit_paths import UnitPaths
 from onboard.version_floor import read_floor
-from protocol.errors import StoreError
+from protocol.errors import BundleError, StoreError
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -608,3 +608,12 @@ def test_a_control_that_stops_only_in_part_is_started_again(unit):
     unit.services.stop = in_part
     assert unit.install().verdict == "refused"
     assert unit.assert_sound() == unit.golden
+
+
+def test_a_release_that_brings_bytecode_is_refused(tmp_path):
+    """It is no part of the name that is checked, and would run in place of its source."""
+    files = release_files("new") | {"lib/onboard/__pycache__/main.cpython-311.pyc": b"forged"}
+    archive = tmp_path / "archive"
+    archive.write_bytes(archive_of(files))
+    with pytest.raises(BundleError, match="bytecode is made on the unit"):
+        unpack(archive, tmp_path / ("0" * 16), 0, lambda: None)

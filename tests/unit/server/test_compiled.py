@@ -55,3 +55,13 @@ def test_a_home_that_cannot_be_written_to_costs_nothing_but_the_cache(
     monkeypatch.setenv("XDG_CACHE_HOME", str(toolchain / "Python.h"))
     assert compiled(lambda: 3) is not None
     assert "Python.h" not in os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
+
+
+def test_a_user_without_a_home_costs_nothing_but_the_cache(toolchain, monkeypatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def homeless(path):
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr("pathlib.Path.expanduser", homeless)
+    assert compiled(lambda: 3) is not None
