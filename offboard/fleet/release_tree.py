@@ -133,6 +133,8 @@ def _place(name: str, path: str) -> str | None:
     Source: "Binary distribution format", section ".data directory", of the Python packaging guide.
     """
     top, _, rest = path.partition("/")
+    if "__pycache__" in path.split("/"):
+        return None  # made on the unit, which refuses a release that brings any
     if top.endswith(".data"):
         kind, _, inside = rest.partition("/")
         return posixpath.normpath(inside) if kind in ("purelib", "platlib") else None

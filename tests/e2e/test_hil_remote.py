@@ -7,7 +7,6 @@ own and the cable is two pseudo terminals joined at their masters. The rest is a
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import select
@@ -23,9 +22,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hil_process import run_hil
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-ROBOT = Path(__file__).parents[2] / "hw_configs" / "furuta.toml"
 NEAR, FAR = (f"wombet-{os.getpid()}-{side}" for side in ("near", "far"))
 NEAR_IP, FAR_IP, CABLE_PORT = "192.0.2.1", "192.0.2.2", 4001
 SSH = """#!/bin/sh
@@ -159,28 +158,14 @@ def test_a_robot_behind_ssh_goes_through_the_same_scenarios(way, tmp_path):
         ssh.parent.mkdir()
         ssh.write_text(SSH.format(enter=away.enter))
         ssh.chmod(0o755)
-        argv = [*away.stay.split(), sys.executable, "-m", "sim_harness.main", "hil"]
-        argv += [
-            "--robot",
-            str(ROBOT),
-            "--out",
-            str(out),
-            "--only",
-            "silent_wire",
-            "--serial",
-            away.here,
-        ]
-        argv += ["--onboard", "ssh://user@jetson", "--onboard-port", away.there]
-        argv += ["--onboard-program", f"{sys.executable} -m onboard.main"]
-        argv += ["--onboard-place", str(tmp_path / "place")]
         path = f"{ssh.parent}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path}
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, 1), done.stderr
-    summary = json.loads((out / "summary.json").read_text())
-    (result,) = summary["scenarios"]
-    assert result["verdict"] != "fail", result["reasons"]
-    if not summary["valid"]:
-        pytest.skip(f"this machine is too slow now: {result['reasons']}")
+        ran = run_hil(
+            "furuta", out, "--only", "silent_wire", "--serial", away.here,
+            "--onboard", "ssh://user@jetson", "--onboard-port", away.there,
+            "--onboard-program", f"{sys.executable} -m onboard.main",
+            "--onboard-place", tmp_path / "place",
+            before=away.stay.split(), environment={"PATH": path},
+        )  # fmt: skip
+    (result,) = ran.summary["scenarios"]
     assert result["final_mode"] == "FAULT"
     assert result["time_to_safe_ms"] <= 400.0

@@ -210,6 +210,14 @@ def test_a_release_without_our_wheel_or_with_a_damaged_one_is_refused() -> None:
         make_release([(name, data[:-30]), our_wheel()], HERE, {})
 
 
+def test_bytecode_in_a_wheel_stays_behind() -> None:
+    files = {"shallow/thought.py": b"", "shallow/__pycache__/thought.cpython-311.pyc": b"x"}
+    release = make_release([wheel("shallow-1-py3-none-any.whl", files), our_wheel()], HERE, {})
+    paths = {entry.path for entry in release.entries}
+    assert "lib/shallow/thought.py" in paths
+    assert not any("__pycache__" in path for path in paths)
+
+
 def test_a_wheel_cannot_write_outside_of_its_release() -> None:
     with pytest.raises(ConfigError, match="cannot be a file"):
         make_release([our_wheel(), wheel("evil-1.whl", {"../../../../etc/passwd": b""})], HERE, {})
