@@ -19,7 +19,7 @@ SERVER_ONLY := $(CLUSTER) $(LOCK_STEP) tests/unit/server tests/property/server $
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench-transfer bench-flagship bench-runtime bench-data sizing chaos hil bench-harness test test-lock-step test-scale test-page test-robot test-exports test-tensorrt flash provision deploy test-fleet check lint type imports coverage-safety mutation fuzz docs test-tutorial conformance clean
+.PHONY: help install demo bench-transfer bench-flagship bench-runtime bench-gpu bench-data sizing chaos hil bench-harness test test-lock-step test-scale test-page test-robot test-exports test-tensorrt flash provision deploy test-fleet check lint type imports coverage-safety mutation fuzz docs test-tutorial conformance clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -54,6 +54,10 @@ bench-runtime: OUT := runs/bench-runtime
 bench-runtime: $(READY)  ## how well the runtime keeps time; SECONDS= per cell, CELLS="50-loaded …" for a part, SWAPS=
 	PYTHONPATH=tests/benchmarks:tests/support $(BIN)/python -m runtime --out $(OUT) $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(CELLS),--cells $(CELLS)) $(if $(SWAPS),--swaps $(SWAPS))
+
+bench-gpu: OUT := runs/bench-gpu
+bench-gpu:  ## on a machine with CUDA: learner, planner and the two-slot flip of captured graphs; BENCH_PYTHON= one with torch for CUDA
+	PYTHONPATH=.:tests/benchmarks:tests/support $(or $(BENCH_PYTHON),$(BIN)/python) -m gpu --out $(OUT) $(if $(SECONDS),--seconds $(SECONDS))
 
 bench-data: OUT := runs/bench-data
 bench-data: $(READY)  ## how fast records become durable on the server, beside peers; ROUNDS=, SCALE=0.1 for a quick look

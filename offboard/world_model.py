@@ -300,7 +300,7 @@ class WorldModel:
         t = state.step + 1.0
         weights, m, v = self._adam.step(state.weights, gradient, state.m, state.v, t)
         weights = torch.where(mask > 0.0, weights, state.weights)  # momentum must not move them
-        return state._replace(weights=weights, m=m, v=v, step=t)
+        return ModelState(weights, m, v, t, *state[4:])  # PyTorch 2.11 compiles no _replace
 
     def _loss(self, weights: Tensor, state: ModelState, batch: Batch, wanted: Tensor) -> Tensor:
         """Gaussian negative log-likelihood with learned variance bounds. Source: PETS, eq. 1."""

@@ -6,9 +6,11 @@ says its configuration is wrong ends everything: starting it again would not hel
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from onboard.exit_status import Exit
 
@@ -18,6 +20,16 @@ STEADY_S = 10.0
 """A child that lived this long starts with the first pause again."""
 POLL_S = 0.05
 STOP_S = 5.0
+
+
+def environment() -> dict[str, str]:
+    """Ours, for children that find this very code, and none that happens to lie where they start.
+
+    A release's launcher puts its code on its own path only: a child would not know of it.
+    """
+    code, others = str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")
+    path = os.pathsep.join(filter(None, (code, others)))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
 class Child:
@@ -33,7 +45,7 @@ class Child:
     def start_if_due(self, now_s: float) -> None:
         """Start the process unless it runs or pauses."""
         if self._process is None and now_s >= self._due_s:
-            self._process = subprocess.Popen(self._argv)
+            self._process = subprocess.Popen(self._argv, env=environment())
             self._started_s = now_s
 
     def ended(self, now_s: float) -> int | None:

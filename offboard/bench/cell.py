@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ def run_cell(
     if twin := twin_of(cell.method, run.path):
         return copied(twin, cell.method, run)
     reference, prior = reference_of(cell.pair, out), source_of(cell.pair, cell.seed, out)
+    cell = _given_time(cell, method)  # from here on: source and expert know nothing of it
     problem = problem_of(cell.pair.target, cell.pair.recipe.discount)
     judge = _Judge(cell, run, on_row)
     try:
@@ -75,6 +76,12 @@ def run_cell(
     if cell.method == OURS and isinstance(agent, TransferAgent | PlanningAgent):
         result["uncertainty"] = doubt(cell.pair, problem, prior, agent.model_state, cell.seed, out)
     return run.finish(result)
+
+
+def _given_time(cell: Cell, method: Method) -> Cell:
+    recipe = cell.pair.recipe
+    longer = replace(recipe, budget_steps=method.budgets * recipe.budget_steps)
+    return replace(cell, pair=replace(cell.pair, recipe=longer))
 
 
 def _agent(cell: Cell, method: Method, problem: Problem, prior: Prior) -> Agent:

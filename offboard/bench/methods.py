@@ -51,12 +51,14 @@ class Method:
     """How an agent is made.
 
     ``generates`` says whether it needs WOMBET's generated data, which takes a while to make;
-    ``peer`` names an outside algorithm that owns its loop instead.
+    ``peer`` names an outside algorithm that owns its loop instead; ``budgets`` is how many of its
+    pair's budgets of target steps it gets.
     """
 
     make: Make
     generates: bool = False
     peer: str = ""
+    budgets: int = 1
 
 
 def _sac(bench: Bench, config: SacConfig | None = None) -> Sac:
@@ -151,6 +153,7 @@ METHODS: dict[str, Method] = {
     "ft": Method(_ours(Course.FINETUNE)),
     "ft_kept": Method(_fine_tuned_kept),
     "scratch": Method(_scratch),
+    "scratch_long": Method(_scratch, budgets=5),
     "rlpd": Method(_rlpd),
     "raw": Method(_warm(lambda _: symmetric, kept=False)),
     "proportional": Method(_warm(proportional, kept=False)),

@@ -56,7 +56,10 @@ def run_bench(config: BenchConfig, out: Path) -> list[str]:
     if config.speed_s > 0.0 and not speed.exists():
         write_durably(speed, to_json(measure_speed(config.speed_s)))
     failed = _run(config, out)
-    write_report(out)
+    try:
+        write_report(out)
+    except StoreError as error:
+        raise StoreError("\n".join([str(error), *failed])) from error
     return failed
 
 

@@ -173,7 +173,10 @@ class HostTrt:
         return self
 
     def deserialize_cuda_engine(self, plan: bytes) -> _Engine | None:
-        return None if self.refuses == "load" else _Engine(plan, self._cuda, self)
+        return None if self.refuses == "load" else _Engine(plan, self)
+
+    def context(self, engine: reference.ReferenceEngine) -> Any:
+        return _Context(engine, self._cuda, self)
 
 
 class _Parser:
@@ -198,8 +201,8 @@ class _Parser:
 
 
 class _Engine:
-    def __init__(self, graph: bytes, cuda: HostCuda, trt: HostTrt) -> None:
-        self._engine, self._cuda, self._trt = reference.build(graph), cuda, trt
+    def __init__(self, graph: bytes, trt: HostTrt) -> None:
+        self._engine, self._trt = reference.build(graph), trt
         self._shapes: dict[str, tuple[int, ...]] = self._engine._shapes
         self._names: Sequence[str] = list(self._shapes)
         self.num_io_tensors = len(self._names)
@@ -213,10 +216,10 @@ class _Engine:
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return self._shapes[name]
 
-    def create_execution_context(self) -> _Context | None:
+    def create_execution_context(self) -> Any:
         if self._trt.refuses == "context":
             return None
-        return _Context(self._engine, self._cuda, self._trt)
+        return self._trt.context(self._engine)
 
 
 class _Context:

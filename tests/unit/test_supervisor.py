@@ -49,6 +49,20 @@ def test_a_wrong_configuration_ends_everything() -> None:
     assert lines == ["b ended with status 2"]
 
 
+def test_children_find_the_code_that_only_a_launcher_knows_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a release, which is unpacked and not installed; and not what lies where they start."""
+    (tmp_path / "onboard.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "elsewhere"))
+    code = "import sys, onboard.exit_status; sys.exit(2)"
+    child = Child("x", [sys.executable, "-S", "-c", code])
+    child.start_if_due(0.0)
+    assert child._process is not None
+    assert child._process.wait() == 2
+
+
 def test_pauses_double_up_to_a_limit_and_start_over_after_a_steady_life() -> None:
     child, now_s, pauses = Child("x", python("")), 0.0, []
     for life_s in [0.0] * 8 + [STEADY_S + 1.0]:

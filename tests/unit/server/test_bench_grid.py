@@ -97,6 +97,12 @@ def test_variants_of_ours_run(tmp_path: Path, quick: None, monkeypatch, method: 
     assert run_cell(Cell(tiny(), method, 0), tmp_path)["method"] == method
 
 
+def test_a_longer_run_goes_on_past_the_pairs_budget(tmp_path: Path, quick: None) -> None:
+    result = run_cell(Cell(tiny(budget_steps=60), "scratch_long", 0), tmp_path)
+    curve = gather(read_outcomes(tmp_path))["furuta", "scratch_long"]
+    assert (result["budget_steps"], curve.budget) == (300, 300.0)
+
+
 def test_an_interrupted_cell_begins_its_curve_again(tmp_path: Path, quick: None) -> None:
     cell = Cell(tiny(), "scratch", 0)
     run_cell(cell, tmp_path)
