@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from onboard.control import Control
 from onboard.control_api import Status, Timing
+from onboard.ledger import Ledger
 from onboard.ring import RingWriter
 from onboard.stopwatch import Section
 from onboard.timing import EDGES_US
@@ -41,7 +42,7 @@ def snapshot(control: Control, ring: RingWriter, place: Place, now_ns: int) -> S
         task=place.task,
         control_hz=place.control_hz,
         scheduling=place.scheduling,
-        notes=list(place.notes),
+        notes=[*place.notes, *_forgetful(swap.ledger)],
         pid=os.getpid(),
         at_ns=now_ns,
         mode=life.mode.name,
@@ -83,3 +84,9 @@ def snapshot(control: Control, ring: RingWriter, place: Place, now_ns: int) -> S
         },
         bucket_edges_us=list(EDGES_US),
     )
+
+
+def _forgetful(ledger: Ledger) -> list[str]:
+    """What a restart would not know of."""
+    trouble = ledger.trouble
+    return [f"what is in force would be lost at a restart: {trouble}"[:1024]] if trouble else []

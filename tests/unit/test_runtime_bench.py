@@ -263,12 +263,14 @@ def test_the_swap_entry_keeps_the_contract(furuta: RobotSpec) -> None:
     counted = {"swaps": 2, "rejected": 0, "ticks": 90, "missed": 4, "missed_near_swaps": 3}
     rows = np.zeros(3, dtype_of(furuta))
     rows["sense_ns"], rows["policy_version"] = [1e9, 2e9, 4e9], [2, 3, 4]
+    alone = counted | {"missed": 1, "ticks": 91}
     series = swaps.Series(
-        counted, {2: int(0.9e9), 3: int(1.7e9)}, [90_000_000, 91_000_000, 90_250_000]
+        counted, alone, {2: int(0.9e9), 3: int(1.7e9)}, [90_000_000, 91_000_000, 90_250_000]
     )
     found = swaps.entry(series, rows, {4: int(3.2e9)}, [15_000, 25_000])
     assert found["count"] == 2
     assert found["missed_because_of_swap"] == 3
+    assert (found["missed_without_swaps"], found["ticks_without_swaps"]) == (1, 91)
     assert found["rss_growth_mb"] == 0.25
     assert found["announce_to_active_s"] == pytest.approx({"p50": 0.8, "p99": 0.8})
     assert found["offer_to_active_s"] == pytest.approx({"p50": 0.1, "p99": 0.3})

@@ -60,6 +60,14 @@ def test_it_says_what_and_since_when(status: Status, bench: Bench, furuta: Robot
     assert [change.number for change in status.changes] == [1, 2, 3, 4]
 
 
+def test_a_commitment_that_is_not_durable_is_a_warning(bench: Bench) -> None:
+    bench.swap.ledger.trouble = "ledger: no space left"
+    found = snapshot(bench.control, bench.ring, PLACE, bench.clock.ns)
+    lost = "what is in force would be lost at a restart: ledger: no space left"
+    assert found.notes == [*PLACE.notes, lost]
+    assert f"warning: {lost}" in describe(found)
+
+
 def test_each_part_of_the_tick_is_timed_on_both_clocks(status: Status, furuta: RobotSpec) -> None:
     """In simulated time only the bus takes any, and only on the clock that it moves."""
     assert list(status.sections) == ["read", "observe", "infer", "limit", "write"]

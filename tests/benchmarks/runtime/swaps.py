@@ -62,11 +62,13 @@ class Series(NamedTuple):
 
     Attributes:
         counted: by the loop meanwhile.
+        alone: by the loop over as many ticks without a swap, right afterwards.
         taken_ns: when each offer was made that was taken.
         resident_bytes: control's memory after each tenth of them.
     """
 
     counted: Json
+    alone: Json
     taken_ns: dict[int, int]
     resident_bytes: list[int]
 
@@ -82,6 +84,8 @@ def entry(
         "ticks": counted["ticks"],
         "missed": counted["missed"],
         "missed_because_of_swap": counted["missed_near_swaps"],
+        "missed_without_swaps": series.alone["missed"],
+        "ticks_without_swaps": series.alone["ticks"],
         "rss_growth_mb": resident_mb[-1] - resident_mb[0],
         "rss_mb": resident_mb,
         "offer_to_active_s": percentiles(delays_s(rows, series.taken_ns), "p50", "p99"),
@@ -121,7 +125,15 @@ def _series(robot: Robot, folders: dict[int, Path]) -> Series:
         resident_bytes.append(_resident_bytes(robot))
     last = max(folders)
     robot.until(lambda status: status.active_version == last, f"policy {last}")
-    return Series(window(before, robot.moving()), taken_ns, resident_bytes)
+    counted = window(before, robot.moving())
+    return Series(counted, _alone(robot, counted["ticks"]), taken_ns, resident_bytes)
+
+
+def _alone(robot: Robot, ticks: int) -> Json:
+    """What the loop misses anyway on this machine, with the same load."""
+    before = robot.moving()
+    robot.until(lambda status: status.ticks >= before.ticks + ticks, f"{ticks} ticks")
+    return window(before, robot.moving())
 
 
 def _offer(robot: Robot, version: int, folder: Path) -> int:
