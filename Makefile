@@ -163,8 +163,8 @@ deploy: $(READY)  ## a release of this source tree to every unit of FLEET=: cana
 		$(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(HEALTH),--health-s $(HEALTH))
 
 test-fleet: OUT := runs/test-fleet
-test-fleet: $(READY)  ## three field units as containers with real systemd: deploys, broken releases, power cuts; root; ONLY="name …"
-	PYTHONPATH=.:tests $(BIN)/python -m fleet --out $(OUT) $(if $(ONLY),--only $(ONLY))
+test-fleet: $(READY)  ## three field units as containers with real systemd: deploys, broken releases, power cuts; root; ONLY="name …", HEALTH_S=60 as on a robot
+	$(if $(HEALTH_S),HEALTH_S=$(HEALTH_S)) PYTHONPATH=.:tests $(BIN)/python -m fleet --out $(OUT) $(if $(ONLY),--only $(ONLY))
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -155,6 +155,10 @@ class EpisodeStore:
             return int(last)
         return 0
 
+    def streams(self, robot: str) -> int:
+        """How many epochs of this robot have entries."""
+        return int(self._database.value("SELECT count(*) FROM streams WHERE robot = ?", robot))
+
     def crc32_of(self, robot: str, epoch: str, seq: int) -> int | None:
         """Checksum of the entry committed as ``seq``, None if there is no such entry (any more)."""
         for table in ("batches", "gaps"):

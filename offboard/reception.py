@@ -36,6 +36,9 @@ from protocol.robot_spec import RobotSpec
 from protocol.step_record import Rows
 
 _REASON_MAX_CHARS = 1024
+STREAMS_MAX = 1_000
+"""Of one robot. Every new spool begins one, which is rare; whoever has a stolen key could begin any
+number, and each costs this server's disk a transaction and a row."""
 
 
 class Reply(NamedTuple):
@@ -155,6 +158,13 @@ class Reception:
             )
             self._refuse(outcome, arrival.route, "another robot file", detail)
             return
+        if self._is_one_too_many(arrival.robot, hello.epoch):
+            detail = (
+                f"{arrival.robot} has begun {STREAMS_MAX} spools; if its key was stolen: "
+                f"wombet-offboard keys revoke {arrival.robot}; else enrol it under a new name"
+            )
+            self._refuse(outcome, arrival.route, "too many spools", detail)
+            return
         last = self._store.greet(arrival.robot, hello.epoch, hello.first_held)
         crc32 = self._store.crc32_of(arrival.robot, hello.epoch, last)
         self._epochs[arrival.robot] = hello.epoch
@@ -165,6 +175,9 @@ class Reception:
             crc32=UNSET if crc32 is None else crc32,
         )
         outcome.replies.append(Reply(arrival.route, ack))
+
+    def _is_one_too_many(self, robot: str, epoch: str) -> bool:
+        return self._store.last(robot, epoch) == 0 and self._store.streams(robot) >= STREAMS_MAX
 
     def _commit(
         self, data: dict[_Stream, list[Entry]], routes: dict[_Stream, bytes], outcome: Outcome

@@ -196,10 +196,11 @@ class HotSwap:
     def flip(self) -> bool:
         """At a tick boundary: let a pending candidate, or the policy before, drive from now on."""
         if self._phase is Phase.RETURNING:
-            if self.previous is not None:  # else the loop was first
+            returning = self.previous is not None  # else the loop was first
+            if returning:
                 self.roll_back("by the operator")
             self._phase = Phase.FREE
-            return True
+            return returning
         if self._phase is not Phase.PENDING or self._candidate is None:
             return False
         self._install(self._candidate)

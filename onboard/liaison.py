@@ -160,7 +160,7 @@ class Liaison:
             missed_ticks=status.missed_ticks,
             produced=status.produced,
             spooled=self._spool.spooled,
-            dropped=status.dropped,
+            dropped=status.dropped + self._spool.rejected,
             events=status.events[-64:],
             held_back=self._held_back or msgspec.UNSET,
             waiting=max(0, self._spool.newest + 1 - self._spool.first_held),

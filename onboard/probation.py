@@ -24,8 +24,8 @@ BUS_MISS_RATE_EXCESS = 0.1
 """Per step: one tick in ten loses the bus, beyond what it did under the committed policy. A policy
 whose currents let the supply sag does that as long as it drives, a plug that is knocked once."""
 LATE_TICKS_PER_EPISODE = 10.0
-"""Where the committed policy had none. A slow policy is late at nearly every tick, a busy machine
-for a few in a row."""
+"""Beyond the committed policy's. A slow policy is late at nearly every tick, a busy machine for a
+few in a row, under every policy."""
 
 
 class Verdict(NamedTuple):
@@ -107,7 +107,10 @@ def _bus_lost_more(candidate: Verdict, committed: Verdict) -> str:
 
 
 def _late(candidate: Verdict, committed: Verdict) -> str:
-    late = candidate.late_ticks / candidate.episodes
-    if late > LATE_TICKS_PER_EPISODE and committed.late_ticks == 0:
-        return f"{late:.1f} late ticks per episode; the committed policy had none"
+    late, usual = (each.late_ticks / each.episodes for each in (candidate, committed))
+    if late > usual + LATE_TICKS_PER_EPISODE:
+        return (
+            f"{late:.1f} late ticks per episode, more than {LATE_TICKS_PER_EPISODE:g} "
+            f"above the committed {usual:.1f}"
+        )
     return ""

@@ -30,7 +30,7 @@ EARLY_NS = round(1e9 * _SWITCH_INTERVAL_S)
 
 
 class Placement(NamedTuple):
-    """What the operating system granted: ``scheduling`` is "fifo" or "soft"; why, line by line."""
+    """What the operating system granted: "fifo" is all of it, else "soft"; why, line by line."""
 
     scheduling: str
     notes: list[str]
@@ -49,7 +49,7 @@ def place(timing: Timing) -> Placement:
     gc.freeze()
     gc.disable()
     fifo = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
-    return Placement("fifo" if fifo else "soft", refused)
+    return Placement("fifo" if fifo and not refused else "soft", refused)
 
 
 def assist(timing: Timing) -> None:

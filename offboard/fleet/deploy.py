@@ -32,6 +32,7 @@ from offboard.fleet.rollout import (
     again,
     assigned,
     begin,
+    doubts,
     due,
     halt,
     heard,
@@ -154,6 +155,11 @@ class Deployment:
             told = self.log.keep(told, lines)
             rollout = self._after(told, self._ask(told, names))
         self.say(f"rollout {rollout.number} is {rollout.stage.value} {rollout.reason}".rstrip())
+        if rollout.stage is Stage.STABLE:
+            self.say(
+                f"the others wait: {'; '.join(doubts(rollout))}; deploy again when that is "
+                "mended, or go on all the same with fleet promote"
+            )
         return rollout
 
     def _after(self, rollout: Rollout, answers: Mapping[str, Answer]) -> Rollout:

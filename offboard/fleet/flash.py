@@ -61,7 +61,10 @@ def prepare(plan: FlashPlan, overlay: Overlay, target: Target, bsp: Path | None)
     layout = bsp / plan.source_layout
     data = with_data_partition(layout.read_text(encoding="utf-8"), str(layout))
     write_durably(bsp / plan.layout, data.encode())
-    apply(overlay, bsp / ROOTFS, target)
+    try:
+        apply(overlay, bsp / ROOTFS, target)
+    except ConfigError as error:
+        raise ConfigError(f"not flashed: {error}") from error
     return bsp
 
 

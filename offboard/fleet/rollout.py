@@ -8,6 +8,8 @@ Pure: every function takes a rollout and gives the next one. Who is asked what, 
     CANARY ──a canary is well, none is in doubt──▶ STABLE ──everybody is assigned──▶ DONE
        │  └──────────── promote ────────────────────▲  ▲
        └────────── a unit failed, halt ─────▶ HALTED ──┘ promote
+
+In STABLE too a unit in doubt holds those who are not assigned yet.
 """
 
 from __future__ import annotations
@@ -65,7 +67,8 @@ class Member(Struct, frozen=True, kw_only=True):
 class Rollout(Struct, frozen=True, kw_only=True):
     """One of them; ``reason`` says why it was halted.
 
-    One that ``reverses`` another, by number, is the way back from it; 0 for any other.
+    One that ``reverses`` another, by number, is the way back from it; 0 for any other. One that is
+    ``trusted`` was promoted by a person: doubt holds nobody.
     """
 
     number: int
@@ -73,6 +76,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     members: dict[str, Member]
     reason: str = ""
     reverses: int = 0
+    trusted: bool = False
 
     def named(self, *standings: Standing) -> list[str]:
         """Units with one of ``standings``, by name."""
@@ -80,21 +84,43 @@ class Rollout(Struct, frozen=True, kw_only=True):
 
 
 def begin(number: int, members: Mapping[str, Member]) -> Rollout:
-    """A rollout nobody has heard of yet; without canaries the first batch is one unit."""
+    """A rollout nobody has heard of yet."""
     return _settled(Rollout(number=number, stage=Stage.CANARY, members=dict(members)))
 
 
 def due(rollout: Rollout, share: float) -> list[str]:
-    """Units to be assigned now: all canaries, then ``share`` (0 … 1] of the others at a time."""
+    """Units to be assigned now: all canaries, then ``share`` (0 … 1] of the others at a time.
+
+    Without canaries one at a time, until one is well; who was asked before is asked first.
+    """
     queued = rollout.named(Standing.QUEUED)
     if rollout.stage is Stage.CANARY:
         return [name for name in queued if rollout.members[name].canary]
-    if rollout.stage is not Stage.STABLE:
+    if rollout.stage is not Stage.STABLE or doubts(rollout):
         return []
-    canaries = [it for it in rollout.members.values() if it.canary]
-    others = len(rollout.members) - len(canaries)
-    first = not canaries and len(queued) == len(rollout.members)
-    return queued[: 1 if first else max(1, math.ceil(share * others))]
+    queued.sort(key=lambda name: not rollout.members[name].verdict)
+    others = sum(not it.canary for it in rollout.members.values())
+    return queued[: 1 if _untried(rollout, len(queued)) else max(1, math.ceil(share * others))]
+
+
+def doubts(rollout: Rollout) -> list[str]:
+    """Units that hold the others, each with what it said; none on a way back."""
+    if rollout.trusted or rollout.reverses:
+        return []
+    return [
+        f"{name} is {it.verdict}: {it.reason}"
+        for name, it in sorted(rollout.members.items())
+        if it.standing is Standing.ASSIGNED and it.verdict and it.verdict not in _NO_DOUBT
+    ]
+
+
+def _untried(rollout: Rollout, queued: int) -> bool:
+    """Is the next unit the first that tells what the release is worth?"""
+    if any(it.canary for it in rollout.members.values()):
+        return False
+    if rollout.reverses or rollout.trusted:
+        return queued == len(rollout.members)
+    return not rollout.named(Standing.HEALTHY)
 
 
 def assigned(rollout: Rollout, names: Collection[str]) -> Rollout:
@@ -132,7 +158,7 @@ def promote(rollout: Rollout) -> Rollout:
     """
     if rollout.stage is Stage.DONE:
         raise ConfigError(f"rollout {rollout.number} is done: every unit is assigned")
-    return _settled(replace(rollout, stage=Stage.STABLE, reason=""))
+    return _settled(replace(rollout, stage=Stage.STABLE, reason="", trusted=True))
 
 
 def halt(rollout: Rollout, reason: str) -> Rollout:

@@ -154,7 +154,7 @@ def _of_records(where: str, report: Report) -> Iterator[Alarm]:
     if report.dropped:
         yield Alarm(
             Level.LOOK, where, f"{whole(report.dropped)} records were lost on the robot.",
-            "Its disk is full or slow; `wombet-onboard status` says which.",
+            "Its disk is full or slow: see records_dropped and records_rejected of its metrics.",
         )  # fmt: skip
     if report.waiting is not UNSET and report.waiting > WAITING_LOOK:
         yield Alarm(

@@ -19,6 +19,7 @@ from protocol.robot_spec import RobotSpec, load_robot_spec
 from sim_harness.hil.bench import Bench, Outfit
 from sim_harness.hil.false_clock import can_step
 from sim_harness.hil.host import Host, host_of
+from sim_harness.hil.runtime import can_mount
 from sim_harness.hil.scenario import Scenario, load_suite
 from sim_harness.hil.suite import REPORT_FILE, Summary, plan, run_suite
 from sim_harness.hil.tape import read_tape
@@ -97,7 +98,7 @@ def run_hil(command: HilCommand) -> int:
     host, out = host_of(command.onboard), command.out.resolve()
     pluggable, steppable = command.serial is None, can_step(host)
     _check(command, host)
-    chosen = plan(_chosen(command), spec, pluggable, steppable)
+    chosen = plan(_chosen(command), spec, pluggable, steppable, can_mount(host))
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="wombet-hil-") as scratch:
         outfit = _outfit(command, spec, Path(scratch))

@@ -57,7 +57,8 @@ class Host:
         Raises:
             ConfigError: it cannot be started.
         """
-        tunnel = ("-R", f"127.0.0.1:{port}:127.0.0.1:{port}") if port else ()
+        way = f"127.0.0.1:{port}:127.0.0.1:{port}"
+        tunnel = ("-R", way, "-o", "ExitOnForwardFailure=yes") if port else ()
         argv = self.argv(command, "-tt", *tunnel)
         try:
             return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -32,6 +32,11 @@ class Spooled(NamedTuple):
     declared: int
 
 
+def can_mount(host: Host) -> bool:
+    """Whether a file system can be mounted there. Raises ConfigError if nothing can be run."""
+    return host.call("unshare", "--mount", "true").returncode == 0
+
+
 class Runtime:
     """One robot's software, in directories of its own.
 

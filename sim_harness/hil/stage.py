@@ -57,9 +57,9 @@ class Stage:
         self.plant = Plant(spec, parameters, self._model, seed)
         self.firmware = FaultyFirmware(firmware_for(spec), spec, np.random.default_rng(seed))
         self._rig = Rig(spec, body, self.plant, self.firmware)
-        self._last = self._model.nbody - 1
-        self._mass_kg = float(self._model.body_mass[self._last])
-        self._inertia_kg_m2 = self._model.body_inertia[self._last].copy()
+        self._carrier = carrier(self._model)
+        self._mass_kg = float(self._model.body_mass[self._carrier])
+        self._inertia_kg_m2 = self._model.body_inertia[self._carrier].copy()
         self._weight_n = GRAVITY_M_S2 * float(self._model.body_subtreemass[0])
         self.events: list[Event] = []
 
@@ -84,7 +84,7 @@ class Stage:
         if isinstance(fault, Push):
             weight_n = self._weight_n if begins else 0.0
             force_n = [weight_n * share for share in fault.weights]
-            self.plant.push(self._model.body(self._last).name, force_n)
+            self.plant.push(self._model.body(self._carrier).name, force_n)
         elif isinstance(fault, Payload):
             self._weigh(fault.share if begins else 1.0)
         elif isinstance(fault, BrownOut):
@@ -94,9 +94,15 @@ class Stage:
             (self.firmware.begin if begins else self.firmware.end)(fault)
 
     def _weigh(self, share: float) -> None:
-        self._model.body_mass[self._last] = share * self._mass_kg
-        self._model.body_inertia[self._last] = share * self._inertia_kg_m2
+        self._model.body_mass[self._carrier] = share * self._mass_kg
+        self._model.body_inertia[self._carrier] = share * self._inertia_kg_m2
         mujoco.mj_setConst(self._model, mujoco.MjData(self._model))
+
+
+def carrier(model: mujoco.MjModel) -> int:
+    """The body that is pushed and loses its load: what floats, or else the end of the chain."""
+    floating = np.flatnonzero(model.jnt_type == mujoco.mjtJoint.mjJNT_FREE)
+    return int(model.jnt_bodyid[floating[0]]) if floating.size else model.nbody - 1
 
 
 _AT_THE_WIRE = (Drop, Flip, Duplicate, Half, Delay, Babble)

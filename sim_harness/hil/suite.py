@@ -14,7 +14,7 @@ from msgspec import Struct
 from protocol.errors import ConfigError, StoreError, WombetError
 from protocol.robot_spec import RobotSpec
 from sim_harness.hil.bench import Bench
-from sim_harness.hil.faults import ClockStep, CpuHog, Unplug, described
+from sim_harness.hil.faults import ClockStep, CpuHog, DiskFull, Unplug, described
 from sim_harness.hil.pictures import album_of
 from sim_harness.hil.report import Course, report
 from sim_harness.hil.scenario import Scenario, reason_to_skip
@@ -60,11 +60,12 @@ def plan(
     spec: RobotSpec,
     pluggable: bool = True,
     steppable: bool = True,
+    mountable: bool = True,
 ) -> Plan:
     """Those that make sense on this robot.
 
     Without ``pluggable`` the adapter is a real one; without ``steppable`` the runtime can have no
-    time of day of its own.
+    time of day of its own; without ``mountable`` no disk that can be filled.
 
     Raises:
         ConfigError: a scenario is about a joint that the robot does not have, or none is left.
@@ -73,6 +74,7 @@ def plan(
         each.name: reason_to_skip(each, spec)
         or (None if pluggable else _needs_hands(each))
         or (None if steppable else _needs_compiler(each))
+        or (None if mountable else _needs_mount(each))
         for each in scenarios
     }
     skipped = [Skipped(name, reason) for name, reason in reasons.items() if reason]
@@ -160,6 +162,11 @@ def _needs_hands(scenario: Scenario) -> str | None:
 def _needs_compiler(scenario: Scenario) -> str | None:
     steps = any(isinstance(fault, ClockStep) for fault in faults_of(scenario))
     return "no C compiler there, to build a time of day for the runtime alone" if steps else None
+
+
+def _needs_mount(scenario: Scenario) -> str | None:
+    fills = any(isinstance(fault, DiskFull) for fault in faults_of(scenario))
+    return "mounting a small disk needs root there" if fills else None
 
 
 def _hogs(scenario: Scenario) -> bool:

@@ -86,5 +86,6 @@ def test_a_runtime_elsewhere_reaches_the_server_of_this_machine_through_a_tunnel
         runtime.start(log)
         told = words.read_text()  # when it has said them
         runtime.stop()
-    assert "-R 127.0.0.1:4711:127.0.0.1:4711 user@jetson -- wombet-onboard run" in told
+    way = "-R 127.0.0.1:4711:127.0.0.1:4711 -o ExitOnForwardFailure=yes"
+    assert f"{way} user@jetson -- wombet-onboard run" in told
     assert "--server tcp://127.0.0.1:4711" in told

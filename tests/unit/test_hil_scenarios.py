@@ -168,6 +168,12 @@ def test_a_real_adapter_is_not_unplugged_by_software():
     assert "silent_wire" in {each.name for each in chosen.chosen}
 
 
+def test_who_may_not_mount_has_no_full_disk():
+    chosen = plan(load_suite(SCENARIOS).scenarios, SPEC, mountable=False)
+    assert [each for each in chosen.skipped if "root" in each.reason]
+    assert "disk_full" not in {each.name for each in chosen.chosen}
+
+
 def test_without_a_compiler_the_clock_cannot_step():
     chosen = plan(load_suite(SCENARIOS).scenarios, SPEC, steppable=False)
     assert "clock_stepped" in {each.name for each in chosen.skipped}

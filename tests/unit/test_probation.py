@@ -33,7 +33,7 @@ def total(episode: Verdict, episodes: int) -> Verdict:
 
 
 @pytest.mark.parametrize("usual_return", [0.0, 100.0])
-@pytest.mark.parametrize("usual_late", [0, 1])
+@pytest.mark.parametrize("usual_late", [0, 7])
 def test_every_combination_is_judged_by_the_first_of_four_rules(
     usual_return: float, usual_late: int
 ) -> None:
@@ -50,7 +50,7 @@ def test_every_combination_is_judged_by_the_first_of_four_rules(
             assert "commands were limited" in told
         elif bus > BUS_MISS_RATE_EXCESS:
             assert "bus misses per step" in told
-        elif late > LATE_TICKS_PER_EPISODE and usual_late == 0:
+        elif late > LATE_TICKS_PER_EPISODE + usual_late:
             assert "late ticks per episode" in told
         else:
             assert told == ""
@@ -62,7 +62,7 @@ def test_interventions_count_against_those_of_the_committed_policy() -> None:
     assert "71%" in complaint(Verdict(100.0, 100, interventions=71), committed)
 
 
-KNOWN_GOOD = Verdict(200.0, 500, interventions=125, bus_misses=125, episodes=2)
+KNOWN_GOOD = Verdict(200.0, 500, interventions=125, late_ticks=3, bus_misses=125, episodes=2)
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ KNOWN_GOOD = Verdict(200.0, 500, interventions=125, bus_misses=125, episodes=2)
             "0.352 bus misses per step, more than 0.1 above the committed 0.250",
         ),
         (
-            Verdict(200.0, 500, late_ticks=20, episodes=2),
-            Verdict(200.0, 500, late_ticks=21, episodes=2),
-            "10.5 late ticks per episode; the committed policy had none",
+            Verdict(200.0, 500, late_ticks=23, episodes=2),
+            Verdict(200.0, 500, late_ticks=24, episodes=2),
+            "12.0 late ticks per episode, more than 10 above the committed 1.5",
         ),
     ],
     ids=["return", "interventions", "bus", "late"],
@@ -99,11 +99,12 @@ def test_the_limit_itself_is_still_good_and_one_more_is_told_in_full(
 
 
 def test_what_the_committed_policy_suffers_too_is_not_the_candidates_fault() -> None:
-    """A bad cable is there under both; late ticks of the committed one excuse any number."""
-    committed = Verdict(200.0, 500, late_ticks=1, bus_misses=250, episodes=2)
-    assert (
-        complaint(Verdict(200.0, 500, late_ticks=500, bus_misses=300, episodes=2), committed) == ""
-    )
+    """A bad cable and a busy machine are there under both; one late tick excuses no slow policy."""
+    committed = Verdict(200.0, 500, late_ticks=100, bus_misses=250, episodes=2)
+    as_bad = Verdict(200.0, 500, late_ticks=120, bus_misses=300, episodes=2)
+    assert complaint(as_bad, committed) == ""
+    once_late = committed._replace(late_ticks=1)
+    assert "late ticks per episode" in complaint(as_bad, once_late)
 
 
 def test_an_episode_without_a_step_has_rates_all_the_same() -> None:

@@ -12,6 +12,7 @@ import pytest
 from made_link import Link, Robot, Server
 from made_records import SPEC, make_records
 
+from offboard import reception
 from offboard.door import Arrival
 from onboard.spool_entry import Tail, entries_of
 from protocol.messages import Ack, Batch, Gap, Hello, Refused, Report, ToRobot, encode
@@ -75,6 +76,20 @@ def test_a_robot_can_only_write_its_own_data(server):
     told(server, batch(1, make_records(500, 3)), robot="b")
     assert server.store.account("a").committed == 10
     assert server.store.account("b").committed == 3
+
+
+def test_a_key_cannot_begin_any_number_of_spools(server, monkeypatch):
+    """Each would cost the disk a transaction, and with a first_held beyond 1 a gap for ever."""
+    monkeypatch.setattr(reception, "STREAMS_MAX", 2)
+    fresh = [msgspec.structs.replace(HELLO, epoch=f"{n:032x}", first_held=9) for n in range(4)]
+    answers = told(server, *fresh)
+    assert [isinstance(answer, Ack) for answer in answers] == [True, True, False, False]
+    assert "keys revoke r" in answers[-1].reason
+    assert server.reception.refusals["too many spools"] == 2
+    assert server.store.streams("r") == 2
+    (known, other) = told(server, fresh[0]) + told(server, fresh[3], robot="other")
+    assert isinstance(known, Ack), "a spool that is known goes on"
+    assert isinstance(other, Ack), "another robot is not concerned"
 
 
 def test_every_answer_carries_the_newest_policy(server):

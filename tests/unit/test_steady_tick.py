@@ -1,14 +1,17 @@
 """Does the steady tick ask the operating system for nothing, and wait for nobody? Over memory.
 
 Two witnesses: the interpreter's audit events (PEP 578), which any open, socket, file lock, process
-or import raises, and its profiler, which sees every call of a lock, a queue or a thread's start.
-What a compiled extension does inside a call of its own neither of them sees.
+or import raises, and its profiler, which sees every call of a lock, a queue, a thread's start, a
+file that is open already, and what prints or logs to one. What a compiled extension does inside a
+call of its own neither of them sees.
 """
 
 from __future__ import annotations
 
 import _thread
 import fcntl
+import io
+import logging
 import os
 import queue
 import socket
@@ -31,8 +34,8 @@ Deed = Callable[[], object]
 
 AUDITED_TICKS, PROFILED_TICKS = 2_000, 500
 LOCK, RE_LOCK, QUEUE = threading.Lock(), threading.RLock(), queue.SimpleQueue[int]()
-WAITING = (type(LOCK), type(RE_LOCK), type(QUEUE))
-STARTS = (_thread.start_new_thread,)
+WAITING = (type(LOCK), type(RE_LOCK), type(QUEUE), io.IOBase)
+DEEDS = (_thread.start_new_thread, print, os.write, os.fsync, os.fdatasync, os.sync)
 
 
 class Ear:
@@ -63,13 +66,13 @@ class Ear:
 
 
 def others(deed: Deed, times: int = 1) -> list[str]:
-    """Methods of locks and queues, and starts of threads, that ``deed``, done so often, calls."""
+    """Methods of locks, queues and files, and DEEDS, that ``deed``, done so often, calls."""
     found: list[str] = []
 
     def note(frame: types.FrameType, event: str, called: object) -> None:
         if event != "c_call":
             return
-        if called in STARTS or isinstance(getattr(called, "__self__", None), WAITING):
+        if called in DEEDS or isinstance(getattr(called, "__self__", None), WAITING):
             found.append(str(getattr(called, "__qualname__", called)))
 
     before = sys.getprofile()
@@ -104,7 +107,9 @@ def test_two_thousand_ticks_ask_the_operating_system_for_nothing(steady: Bench, 
     assert steady.control.counters.ticks == ticks + AUDITED_TICKS
 
 
-def test_a_tick_takes_no_lock_asks_no_queue_and_starts_no_thread(steady: Bench) -> None:
+def test_a_tick_takes_no_lock_asks_no_queue_starts_no_thread_and_writes_nothing(
+    steady: Bench,
+) -> None:
     assert others(lambda: steady.run(1), PROFILED_TICKS) == []
 
 
@@ -141,3 +146,19 @@ def hold() -> None:
 )
 def test_a_tick_that_waited_or_started_a_thread_would_be_seen(deed: Deed) -> None:
     assert len(others(deed)) == 1
+
+
+def journal(file: io.TextIOBase) -> None:
+    file.write("x")
+    file.flush()
+
+
+def test_a_tick_that_wrote_or_logged_would_be_seen(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as file:
+        log = logging.Logger("tick")
+        log.addHandler(logging.StreamHandler(file))
+        assert others(lambda: journal(file)) != []
+        assert others(lambda: print("x", file=file)) != []
+        assert others(lambda: log.warning("x")) != []
+        assert others(lambda: os.fsync(file.fileno())) != []
+        assert others(lambda: os.write(file.fileno(), b"x")) != []

@@ -19,6 +19,7 @@ from offboard.fleet.rollout import (
     again,
     assigned,
     begin,
+    doubts,
     due,
     halt,
     heard,
@@ -62,6 +63,31 @@ def test_without_canaries_one_unit_goes_first() -> None:
     assert rollout.stage is Stage.STABLE
     assert due(rollout, 1.0) == ["s0"]
     assert due(told(rollout, "s0"), 1.0) == ["s1", "s2", "s3"]
+
+
+def test_without_canaries_those_who_say_nothing_of_it_release_nobody_but_the_next() -> None:
+    rollout = told(fleet(canaries=0), "s0", verdict="away")
+    assert due(rollout, 1.0) == ["s1"]
+    rollout = told(rollout, "s1", verdict="unsafe")
+    assert due(rollout, 1.0) == ["s2"]
+    assert due(told(rollout, "s2"), 1.0) == ["s3"]
+
+
+@pytest.mark.parametrize("verdict", ["unproven", "busy"])
+def test_one_in_doubt_holds_those_who_come_after_it(verdict: Verdict) -> None:
+    rollout = told(told(fleet(), "c0"), "s2", verdict=verdict)
+    assert rollout.stage is Stage.STABLE
+    assert due(rollout, 1.0) == []
+    assert doubts(rollout) == [f"s2 is {verdict}: so"]
+    asked_again = again(rollout)
+    assert due(asked_again, 0.25) == ["s2"], "the one in doubt comes before those not asked yet"
+    assert due(told(asked_again, "s2"), 1.0) == ["s0", "s1", "s3"]
+    assert due(promote(rollout), 1.0) == ["s0", "s1", "s3"], "a person may know better"
+
+
+def test_nothing_holds_the_way_back() -> None:
+    back = reversal(told(told(fleet(), "c0"), "s0", "s1"), 8)
+    assert due(told(back, "c0", verdict="unproven"), 1.0) == ["s0", "s1"]
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
@@ -193,16 +219,18 @@ def test_there_is_no_way_back_to_what_nobody_knows() -> None:
 @given(st.data())
 def test_whatever_units_say_nobody_is_assigned_twice_or_after_a_failure(data) -> None:
     canaries, stable = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 6))
-    rollout, asked, failed = fleet(canaries, stable), [], False
+    rollout, asked, failed, doubted = fleet(canaries, stable), [], False, False
     while names := due(rollout, data.draw(st.sampled_from([0.1, 0.5, 1.0]))):
         assert not failed
+        assert not doubted
         asked += names
         rollout = assigned(rollout, names)
         verdicts = [data.draw(st.sampled_from(VERDICTS)) for _ in names]
         failed = any(verdict in ("rolled_back", "refused") for verdict in verdicts)
+        doubted = any(verdict in ("unproven", "busy") for verdict in verdicts)
         rollout = heard(
             rollout, [(name, it, OLD, "") for name, it in zip(names, verdicts, strict=True)]
         )
     assert len(asked) == len(set(asked))
-    assert rollout.stage is not Stage.STABLE
+    assert rollout.stage is not Stage.STABLE or doubted
     assert (rollout.stage is Stage.HALTED) == failed
