@@ -9,8 +9,11 @@ import mujoco
 
 from protocol.plant_spec import Body
 from protocol.robot_spec import RobotSpec
-from sim_harness.motor import motor_of, torque_nm
+from sim_harness.motor import motor_of, torque_nm, unlimited_rad_s
 from sim_harness.wire_end import Brake, Demand, Setpoint
+
+NEVER = (0.0, 0.0)
+"""Between which no speed lies."""
 
 
 class CurrentDrive:
@@ -21,7 +24,7 @@ class CurrentDrive:
     ) -> None:
         self._motor = motor_of(body)
         dofs = [int(model.joint(joint.name).dofadr[0]) for joint in spec.actuated]
-        self._driven = [*enumerate(zip(dofs, [joint.gear for joint in spec.actuated], strict=True))]
+        self._driven = [*zip(dofs, [joint.gear for joint in spec.actuated], strict=True)]
         # Single numbers are read from and written to memory in half the time numpy takes.
         self._velocity = cast("MutableSequence[float]", memoryview(data.qvel))
         self._force = cast("MutableSequence[float]", memoryview(data.qfrc_applied))
@@ -36,21 +39,43 @@ class CurrentDrive:
         """No current."""
         self._commanded: list[float | Brake] = [0.0] * len(self._driven)
         self._shaft_nm = [0.0] * len(self._driven)
+        self._watch()
 
     def command(self, demands: Sequence[Demand]) -> None:
         """These currents or brakes."""
         self._commanded = [each for each in demands if not isinstance(each, Setpoint)]
+        self._watch()
 
     def feed(self, voltage_v: float) -> None:
         """The supply gives so much from now on."""
         self._motor = self._motor._replace(supply_v=voltage_v)
+        self._watch()
 
     def apply(self) -> None:
-        """Torque at the present speeds."""
-        motor, commanded = self._motor, self._commanded
-        velocity, force = self._velocity, self._force
-        for index, (dof, gear) in self._driven:
-            asked, speed = commanded[index], gear * velocity[dof]
-            asked_a = asked.current_a(speed) if isinstance(asked, Brake) else asked
-            shaft = self._shaft_nm[index] = torque_nm(motor, asked_a, speed)
-            force[dof] = gear * shaft
+        """Torque at the present speeds; one that does not depend on them is written once."""
+        velocity, steady = self._velocity, self._steady
+        for index, (dof, gear, low, high) in self._watched:
+            speed = gear * velocity[dof]
+            if low < speed < high:
+                if steady[index]:
+                    continue
+                steady[index] = True
+            else:
+                steady[index] = False
+            self._force[dof] = gear * self._turn(index, speed)
+
+    def _turn(self, index: int, speed: float) -> float:
+        asked = self._commanded[index]
+        asked_a = asked.current_a(speed) if isinstance(asked, Brake) else asked
+        shaft = self._shaft_nm[index] = torque_nm(self._motor, asked_a, speed)
+        return shaft
+
+    def _watch(self) -> None:
+        """Other demands or another supply: between which speeds nothing changes from now on."""
+        ends = [
+            NEVER if isinstance(asked, Brake) else unlimited_rad_s(self._motor, asked)
+            for asked in self._commanded
+        ]
+        joints = zip(self._driven, ends, strict=True)
+        self._watched = [*enumerate((*driven, *between) for driven, between in joints)]
+        self._steady = [False] * len(self._watched)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from protocol.plant_spec import Body
 
+_HAIR = 1e-9
+
 
 class Motor(NamedTuple):
     """Constants at the output shaft, gear included."""
@@ -44,3 +46,14 @@ def torque_nm(motor: Motor, current_a: float, velocity_rad_s: float) -> float:
     torque, back_emf, slope = kt * regulated, kt * velocity_rad_s, kt / resistance
     least, most = slope * (-supply - back_emf), slope * (supply - back_emf)
     return least if torque < least else most if torque > most else torque
+
+
+def unlimited_rad_s(motor: Motor, current_a: float) -> tuple[float, float]:
+    """Speeds strictly between which the supply limits nothing: :func:`torque_nm` is kt I there.
+
+    A hair narrower than the truth, so that rounding decides nothing; empty where it always limits.
+    """
+    kt, resistance, supply, limit = motor
+    regulated = min(max(current_a, -limit), limit)
+    low, high = ((end - resistance * regulated) / kt for end in (-supply, supply))
+    return low + _HAIR * (1.0 + abs(low)), high - _HAIR * (1.0 + abs(high))

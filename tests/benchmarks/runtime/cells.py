@@ -115,11 +115,14 @@ def _watch(robot: Robot, seconds: float, meanwhile: Callable[[float], None]) -> 
     """Let it run, first to warm up; what it counted, what its flight recorder holds."""
     robot.drive()
     _pass(WARM_UP_S, lambda elapsed_s: meanwhile(0.0))
-    before = robot.moving()
+    cpu = robot.spec.timing.cpu
+    before, stolen_before_ms = robot.moving(), stolen_ms(cpu)
     _pass(seconds, meanwhile)
-    after, flight = robot.moving(), robot.flight()
+    after, flight, stolen_after_ms = robot.moving(), robot.flight(), stolen_ms(cpu)
+    told = stolen_before_ms is not None and stolen_after_ms is not None
     return {
         **window(before, after),
+        "stolen_ms": stolen_after_ms - stolen_before_ms if told else None,
         "scheduling": after.scheduling,
         "notes": after.notes,
         "mode": after.mode,

@@ -26,6 +26,16 @@ def machine() -> Json:
     }
 
 
+def stolen_ms(cpu: int) -> float | None:
+    """Time that a hypervisor has given to others while ``cpu`` had work; None if it is not told."""
+    try:
+        lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    fields = next((line.split() for line in lines if line.startswith(f"cpu{cpu} ")), [])
+    return 1e3 * int(fields[8]) / os.sysconf("SC_CLK_TCK") if len(fields) > 8 else None
+
+
 def commit() -> str:
     """The checkout's commit, with ``+`` if it has changes, or ``unknown``."""
     command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
