@@ -21,6 +21,7 @@ from onboard.tick import Driver
 from protocol.modes import MOVING
 from protocol.step_record import Rows
 from runtime import cyclictest
+from runtime.machine import stolen_ms
 from runtime.network import lay_out, make_bundle
 from runtime.percentiles import Json, percentiles, window
 from runtime.robot import Bed, Robot
