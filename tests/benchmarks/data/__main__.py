@@ -107,6 +107,7 @@ class Bench:
             "records_s": records / (1e-9 * (done_ns - found["began_ns"])),
             "live_records": ticks["produced"],
             "live_dropped": ticks["dropped"],
+            "live_skipped": ticks["skipped"],
             "rss_mb": found["server_rss_mb"],
             "robot_rss_mb": found["rss_mb"],
         }
