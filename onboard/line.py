@@ -8,7 +8,10 @@ from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
 from onboard.serial_port import Port
-from protocol.errors import BusError
+from protocol.errors import BusError, LineLostError
+
+REVIVE_S = 1.0
+"""Between two attempts to open a device that is gone."""
 
 FrameT = TypeVar("FrameT")
 FrameT_co = TypeVar("FrameT_co", covariant=True)
@@ -49,12 +52,25 @@ class Line(Generic[FrameT]):
         self._parser, self._is_answer, self._padding = parser, is_answer, padding
         self._port: Port | None = None
         self._departure = threading.Lock()
-        self._suspect = False
+        self._suspect = self._lost = False
+        self._tried_s = 0.0
 
     def open(self) -> None:
         """Take the line anew. Raises BusError if it cannot be had."""
         self.close()
         self._port = self._open_port()
+        self._lost = False
+
+    def revive(self) -> None:
+        """Take a line that was lost anew, if it is there again; now and then, and never raises.
+
+        To open a device may take longer than a tick: not for a robot that moves.
+        """
+        now_s = self._clock_s()
+        if self._lost and now_s - self._tried_s >= REVIVE_S:
+            self._tried_s = now_s
+            with suppress(BusError):
+                self.open()
 
     def close(self) -> None:
         """Give the line back."""
@@ -95,6 +111,13 @@ class Line(Generic[FrameT]):
         Raises:
             BusError: the line does not take the packet, or hung up.
         """
+        try:
+            return self._gathered(packet, count, timeout_s)
+        except LineLostError:
+            self._lost = True
+            raise
+
+    def _gathered(self, packet: bytes, count: int, timeout_s: float) -> list[FrameT]:
         port = self._taken()
         port.discard_input()
         self._parser.reset()
@@ -120,5 +143,9 @@ class Line(Generic[FrameT]):
 
     def _taken(self) -> Port:
         if self._port is None:
-            raise BusError("the motor bus is not connected")
+            raise BusError(
+                "the motor bus is gone; is the cable in?"
+                if self._lost
+                else "the motor bus is not connected"
+            )
         return self._port

@@ -103,6 +103,7 @@ class McuBus(JointReadings):
     def power_off_step(self, anew: bool) -> list[str]:
         """Torque off, asked once; one board has nobody to wait for."""
         self.cut()
+        self._line.revive()
         return self._confirmed(lambda: self._switch(_OFF, self._spec.bus.read_timeout_s))
 
     def cut(self) -> None:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import serial
 
-from protocol.errors import BusError
+from protocol.errors import BusError, LineLostError
 
 READ_BYTES = 4096
 DISCARD_READS = 16
@@ -72,7 +72,7 @@ class SerialPort:
         try:
             written = os.write(self._fd, data)
         except OSError as error:
-            raise BusError(f"{self._path}: cannot write to the motor bus ({error})") from error
+            raise LineLostError(f"{self._path}: cannot write to the motor bus ({error})") from error
         if written != len(data):
             raise BusError(f"{self._path}: the motor bus took {written} of {len(data)} bytes")
 
@@ -84,9 +84,9 @@ class SerialPort:
                 return b""
             data = os.read(self._fd, READ_BYTES)
         except (OSError, ValueError) as error:
-            raise BusError(f"{self._path}: cannot read the motor bus ({error})") from error
+            raise LineLostError(f"{self._path}: cannot read the motor bus ({error})") from error
         if not data:
-            raise BusError(f"{self._path}: the motor bus hung up; is the cable in?")
+            raise LineLostError(f"{self._path}: the motor bus hung up; is the cable in?")
         return data
 
     def discard_input(self) -> None:

@@ -80,6 +80,7 @@ class TorqueSwitch(Generic[FrameT]):
         Returns:
             One line per motor that has not confirmed.
         """
+        self._line.revive()
         self.cut()  # every motor hears it before anything can wait
         if anew:
             self._unsure = [*self._motors]

@@ -31,5 +31,9 @@ class BusError(WombetError):
     """The motor bus failed."""
 
 
+class LineLostError(BusError):
+    """The device of the motor bus is gone: an adapter was unplugged. It has to be opened anew."""
+
+
 class StoreError(WombetError):
     """Durable storage failed."""
