@@ -56,7 +56,7 @@ bench-runtime: $(READY)  ## how well the runtime keeps time; SECONDS= per cell, 
 		$(if $(CELLS),--cells $(CELLS)) $(if $(SWAPS),--swaps $(SWAPS))
 
 bench-gpu: OUT := runs/bench-gpu
-bench-gpu:  ## on a machine with CUDA: learner, planner and the two-slot flip of captured graphs; BENCH_PYTHON= one with torch for CUDA
+bench-gpu: $(if $(BENCH_PYTHON),,$(READY))  ## on a machine with CUDA: learner, planner and the two-slot flip of captured graphs; BENCH_PYTHON= one with torch for CUDA
 	PYTHONPATH=.:tests/benchmarks:tests/support $(or $(BENCH_PYTHON),$(BIN)/python) -m gpu --out $(OUT) $(if $(SECONDS),--seconds $(SECONDS))
 
 bench-data: OUT := runs/bench-data

@@ -68,9 +68,11 @@ class SerialPort:
         return self
 
     def write(self, data: bytes) -> None:
-        """Send all of ``data``. Raises BusError if the line does not take it at once."""
+        """Send all of ``data``. Raises BusError if the line does not take it at once or is lost."""
         try:
             written = os.write(self._fd, data)
+        except BlockingIOError as error:
+            raise BusError(f"{self._path}: the motor bus takes nothing ({error})") from error
         except OSError as error:
             raise LineLostError(f"{self._path}: cannot write to the motor bus ({error})") from error
         if written != len(data):

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from made_loop import Bench
 from made_policy import write_bundle
-from made_rig import ROBOT, Clock
+from made_rig import ROBOT, Adapter, Clock
 
 from onboard.control_api import Clear, Estop, Start, Stop
-from protocol.errors import BusError
 from protocol.modes import Mode
 from protocol.robot_spec import RobotSpec, load_robot_spec
 from sim_harness.hil.command import SCENARIOS
@@ -42,15 +41,16 @@ def held(robot: str) -> list[Scenario]:
     return [scenario for scenario in chosen if in_lock_step(scenario)]
 
 
-class LatePort:
+class LatePort(Adapter):
     """A bus port to a stage; answers take the time that they say."""
 
     def __init__(self, stage: Stage, clock: Clock) -> None:
-        self.stage, self.clock, self.dead = stage, clock, False
+        super().__init__()
+        self.stage, self.clock = stage, clock
         self._coming: deque[tuple[int, bytes]] = deque()
 
     def write(self, data: bytes) -> None:
-        self._alive()
+        self.alive()
         self.catch_up()
         at_ns = self.clock.ns
         for delay_ns, answer in self.stage.receive(data, self.clock.ns):
@@ -58,7 +58,7 @@ class LatePort:
             self._coming.append((at_ns, answer))
 
     def read(self, timeout_s: float) -> bytes:
-        self._alive()
+        self.alive()
         until_ns = self.clock.ns + round(timeout_s * 1e9)
         if not self._coming or self._coming[0][0] > until_ns:
             self.clock.sleep(timeout_s)
@@ -68,18 +68,16 @@ class LatePort:
         return data
 
     def discard_input(self) -> None:
+        self.alive()
         while self._coming and self._coming[0][0] <= self.clock.ns:
             self._coming.popleft()
 
     def close(self) -> None:
+        super().close()
         self._coming.clear()
 
     def catch_up(self) -> None:
         self.stage.advance(self.clock.ns)
-
-    def _alive(self) -> None:
-        if self.dead:
-            raise BusError("no cable")
 
 
 class LockStep:

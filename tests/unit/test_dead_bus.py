@@ -13,6 +13,7 @@ from made_quadruped import load_quadruped, make_quadruped_port
 
 from onboard.control_api import Clear, Estop, Start, Stop
 from onboard.lifecycle import QUESTIONS
+from onboard.line import REVIVE_S
 from onboard.modes import Event
 from onboard.registers import SETUP_TRIES
 from onboard.torque_switch import TorqueSwitch
@@ -129,6 +130,24 @@ def test_every_motor_is_told_in_every_tick_until_it_has_confirmed(robot: Dying) 
     robot.port.written.clear()
     robot.run(3)
     assert robot.port.written == [], "all is said"
+
+
+def test_an_adapter_that_is_back_is_opened_anew_and_the_torque_goes(robot: Dying) -> None:
+    """Its old handle stays dead; and nothing but torque-off is written before CLEAR."""
+    robot.energise()
+    robot.port.dead = True
+    robot.run(robot.spec.bus.misses_to_fault + 200)
+    assert (robot.mode, sum(robot.torque())) == (Mode.FAULT, len(robot.spec.actuated))
+    robot.port.dead = False
+    robot.port.written.clear()
+    robot.run(round(REVIVE_S * robot.spec.control_hz) + 4)
+    assert robot.torque() == [0] * len(robot.spec.actuated)
+    assert robot.control.life.journal[-1] == CONFIRMED
+    assert robot.switch._on not in robot.port.written
+    assert robot.mode is Mode.FAULT, "latched, whatever the cable does"
+    assert robot.obey(Clear()).ok
+    robot.run(1)
+    assert robot.mode is Mode.IDLE
 
 
 def test_a_motor_that_keeps_its_torque_is_never_called_off(robot: Dying) -> None:

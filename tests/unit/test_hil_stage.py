@@ -22,7 +22,8 @@ from sim_harness.hil.faults import (
     Reboot,
     Stuck,
 )
-from sim_harness.hil.stage import Stage
+from sim_harness.hil.stage import Stage, carrier
+from sim_harness.model import compile_model
 
 SPEC = load_robot_spec(ROBOT)
 ARM, PENDULUM = 1, 2
@@ -157,6 +158,15 @@ def test_a_push_moves_the_pendulum_until_it_ends(stage):
     stage.turn(True, Push(weights=(0.0, 2.0, 0.0), at_s=0.0))
     stage.advance(stage.time_ns + 200 * MS)
     assert abs(stage.plant.position_rad()[1] - resting) > 0.3
+
+
+@pytest.mark.parametrize(
+    ("robot", "name"), [("furuta", "pendulum"), ("arm5", "hand"), ("quadruped", "trunk")]
+)
+def test_what_is_pushed_and_loaded_is_the_trunk_or_the_end_of_the_chain(robot, name):
+    spec = load_robot_spec(ROBOT.with_name(f"{robot}.toml"))
+    model = compile_model(spec, spec.body("nominal"), ROBOT.parent)
+    assert model.body(carrier(model)).name == name
 
 
 def test_a_payload_comes_off_and_back(stage):

@@ -117,6 +117,18 @@ def test_going_back_in_memory_is_a_flip_like_any_other(robot: SwapRobot, make_bu
     assert robot.active == 1
 
 
+def test_where_the_loop_was_first_nothing_flips(robot: SwapRobot, make_bundle: Make) -> None:
+    """It rolled the driver back itself, after the operator had asked and before the next tick."""
+    for version in (1, 2):
+        robot.commits(version, make_bundle(version))
+    assert robot.swap.go_back().ok
+    robot.swap.roll_back("bad")
+    before = robot.swap.active
+    assert robot.swap.flip() is False, "no record may say that a policy was swapped"
+    assert robot.swap.active is before
+    assert robot.offered(3, make_bundle(3)).ok, "the next one may come"
+
+
 def test_going_back_by_the_ledger_blames_the_operator(robot: SwapRobot, make_bundle: Make) -> None:
     for version in (1, 2):
         robot.commits(version, make_bundle(version))

@@ -79,7 +79,7 @@ def test_a_report_tells_what_waits_in_the_spool_and_what_the_envelope_changed(
         def status(self) -> Any:
             return SimpleNamespace(
                 pid=1, scheduling="soft", mode="RUN", active_version=3, pinned_version=0,
-                committed_versions=[], ticks=9, missed_ticks=1, produced=9, dropped=0, events=[],
+                committed_versions=[], ticks=9, missed_ticks=1, produced=9, dropped=2, events=[],
                 changes=[], interventions=7,
             )  # fmt: skip
 
@@ -96,7 +96,11 @@ def test_a_report_tells_what_waits_in_the_spool_and_what_the_envelope_changed(
         liaison.step(now_s)
         assert uplink.heard is not None
         assert (uplink.heard.waiting, uplink.heard.interventions) == (waiting, 7)
+        assert uplink.heard.dropped == 2, "the ring's, as long as the disk takes the rest"
         spool.append(make_records(0, 10))
+    spool.rejected = 5
+    liaison.step(4.0)
+    assert uplink.heard.dropped == 2 + 5
 
 
 def test_the_last_words_of_control_are_noted_when_the_agent_ends(

@@ -161,6 +161,7 @@ def test_the_rate_limit_counts_from_what_was_sent(furuta: RobotSpec, rig_port: A
     with pytest.raises(BusError):
         safety.command([1.0], STILL, STILL)
     rig_port.dead = False
+    safety._bus._line.open()
     safety.command([1.0], STILL, STILL)
     assert float(safety.applied[0]) == pytest.approx(4 * 0.02 / 0.296, abs=2e-3)
 

@@ -28,6 +28,7 @@ from onboard.backends.cuda import find_gpu, open_runtime
 from onboard.backends.engine_cache import open_cache
 from onboard.backends.tensor_rt import TensorRt
 from onboard.realtime import place
+from protocol.errors import BundleError
 from protocol.robot_spec import load_robot_spec
 
 ROBOT = ROOT / "hw_configs" / "furuta.toml"
@@ -39,7 +40,13 @@ def main() -> None:
     options = _options()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
-    document: Json = {"machine": machine(), "commit": commit(), "gpu": find_gpu()._asdict()}
+    try:
+        gpu = find_gpu()
+    except BundleError as error:
+        raise SystemExit(
+            f"bench-gpu: {error}; it needs a machine with CUDA, see docs/gpu.md"
+        ) from None
+    document: Json = {"machine": machine(), "commit": commit(), "gpu": gpu._asdict()}
     document["torch"] = torch.__version__
     for part in options.parts:
         tell(part)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -122,13 +122,8 @@ def _staged(swap: HotSwap, spec: RobotSpec) -> Iterator[None]:
         assist(spec.timing)
         swap.stage_forever()
 
-    stager = threading.Thread(target=stage)
-    stager.start()
-    try:
+    with _beside(stage, swap.close):
         yield
-    finally:
-        swap.close()
-        stager.join()
 
 
 @contextmanager
@@ -140,13 +135,20 @@ def _offered(swap: HotSwap, cell: Cell, count: int, folder: Path) -> Iterator[No
             over.wait(cell.swap_every_s)
             swap.offer(Offer(version=version, directory=str(folder / str(version))))
 
-    operator = threading.Thread(target=offer)
-    operator.start()
+    with _beside(offer, over.set):
+        yield
+
+
+@contextmanager
+def _beside(work: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
+    """``work`` in a thread of its own, which ``end`` lets return."""
+    thread = threading.Thread(target=work)
+    thread.start()
     try:
         yield
     finally:
-        over.set()
-        operator.join()
+        end()
+        thread.join()
 
 
 @contextmanager

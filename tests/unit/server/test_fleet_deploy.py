@@ -198,6 +198,19 @@ def test_a_deploy_that_was_killed_is_taken_up(bench: Bench) -> None:
     assert bench.units.asked[0].keys() == {"canary"}
 
 
+def test_who_waits_for_a_unit_in_doubt_is_told_so(bench: Bench) -> None:
+    deployment = replace(bench.deployment, share=0.3)
+    bench.units.says["left"] = Answer("unproven", "its bus is dead", FIRST)
+    rollout = deployment.deploy({HERE: bench.release()})
+    assert rollout.stage is Stage.STABLE
+    assert rollout.named(Standing.QUEUED) == ["right"]
+    assert "left is unproven: its bus is dead" in bench.lines[-1]
+    assert "fleet promote" in bench.lines[-1]
+    bench.units.says.clear()
+    assert deployment.deploy({HERE: bench.release()}).stage is Stage.DONE
+    assert [list(asked) for asked in bench.units.asked[-2:]] == [["left"], ["right"]]
+
+
 def test_a_new_release_takes_the_place_of_one_under_way(bench: Bench) -> None:
     bench.units.says["canary"] = Answer("unproven", "no verdict", FIRST)
     bench.deploy()

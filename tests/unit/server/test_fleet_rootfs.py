@@ -184,6 +184,17 @@ def test_systemd_takes_the_units_as_they_lie_in_the_root(rootfs: Path) -> None:
     assert "WatchDogSec" in found
 
 
+def test_without_systemds_own_tool_a_root_with_systemd_is_not_called_ready(
+    rootfs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(rootfs, overlay(data=True))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert list(unit_problems(rootfs)) == [], "without systemd there is nothing to verify"
+    (rootfs / "usr/lib/systemd/system").mkdir(parents=True)
+    (found,) = unit_problems(rootfs)
+    assert "apt install systemd" in found
+
+
 def test_an_entry_replaces_a_link_instead_of_what_it_leads_to(rootfs: Path) -> None:
     target = rootfs / "usr" / "precious"
     target.write_text("kept")
