@@ -18,6 +18,7 @@ from onboard.bus import TRIPPED, Fact
 from onboard.bus_choice import bus_for
 from onboard.control_api import Start
 from onboard.finding import Verdict
+from onboard.line import REVIVE_S
 from onboard.mcu_bus import IN_TURN, McuBus
 from protocol import mcu_link as mcu
 from protocol.errors import BusError, ConfigError
@@ -92,6 +93,9 @@ def test_power_comes_on_at_rest_and_goes_off(bus: McuBus, port: Any) -> None:
     port.dead = True
     assert bus.power_off() == ["the board: torque may still be on (no cable)"]
     assert bus.power_off_step(True) == ["the board: torque may still be on (no cable)"]
+    port.dead = False
+    port.clock.sleep(REVIVE_S)
+    assert bus.power_off_step(True) == [], "the device was opened anew"
 
 
 def test_a_late_command_finds_the_motors_braked_until_power_is_ordered_anew(
