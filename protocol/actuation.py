@@ -122,7 +122,6 @@ class PositionMotor:
         self._stiffness_nm_rad = action.stiffness_nm_rad
         self._turned, self._offset_rad = joint.sign * joint.gear, joint.offset_rad
         self._rad_per_count = RAD_PER_COUNT[spec.bus.kind]
-        self.goal_rad = 0.0
         self.hold(0.0)
 
     def adopt(self, goal: float) -> None:

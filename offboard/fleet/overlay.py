@@ -104,14 +104,16 @@ def paths_in(manifest: bytes) -> list[str]:
 
 
 def check_paths(paths: Sequence[str]) -> None:
-    """Raises ConfigError unless all are distinct, relative, and none passes through another."""
+    """Raises ConfigError unless all are distinct, relative, printable (units take no others), and
+    none passes through another.
+    """
     taken = set(paths)
     if len(taken) != len(paths):
         raise ConfigError("two files of the overlay have the same path")
     for path in paths:
         pure = PurePosixPath(path)
         plain = str(pure) == path and not pure.is_absolute() and ".." not in pure.parts
-        if not plain or "\n" in path or taken & {str(parent) for parent in pure.parents}:
+        if not plain or not path.isprintable() or taken & {str(parent) for parent in pure.parents}:
             raise ConfigError(f"{path!r} cannot be a file of the overlay")
 
 

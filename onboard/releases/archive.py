@@ -1,7 +1,8 @@
 """A release's archive unpacked beside the others: whole under its name, or not there at all.
 
 The name is the SHA-256 of the manifest of its files (offboard/fleet/release_tree.py), so that a
-folder can be checked at any time. Only plain files are taken.
+folder can be checked at any time. Only plain files are taken, with names that one can print: the
+manifest is text, a line for each.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ def _unpack(file: BinaryIO, folder: Path, reserve_bytes: int) -> None:
 def _inside(member: tarfile.TarInfo) -> PurePosixPath:
     """Where a plain file or directory goes. Raises BundleError for anything else."""
     path = PurePosixPath(member.name)
-    if not (member.isreg() or member.isdir()) or path.is_absolute() or ".." in path.parts:
+    plain = (member.isreg() or member.isdir()) and member.name.isprintable()
+    if not plain or path.is_absolute() or ".." in path.parts:
         raise BundleError(f"{member.name!r} cannot be part of a release")
     if CACHE in path.parts:  # no part of the name that is checked, and run in place of the source
         raise BundleError(f"{member.name!r}: bytecode is made on the unit, a release brings none")

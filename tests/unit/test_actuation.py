@@ -62,6 +62,21 @@ def test_the_goal_is_a_whole_count_in_the_motors_direction() -> None:
     assert motor.goal == motor.count * COUNT
 
 
+def test_a_gear_turns_the_goal_and_an_offset_shifts_it() -> None:
+    geared = msgspec.structs.replace(LIFT, gear=3.0, sign=-1, offset_rad=0.25)
+    spec = msgspec.structs.replace(SPEC, joints=[PAN, geared, *SPEC.joints[2:]])
+    motor = motor_of(spec, geared)
+    assert motor.goal_rad == pytest.approx(0.0, abs=COUNT)
+    motor.hold(0.5)
+    assert motor.goal == pytest.approx(-3.0 * 0.25, abs=COUNT)
+    assert motor.goal_rad == pytest.approx(0.5, abs=COUNT)
+    motor.adopt(-3.0)
+    assert motor.goal_rad == pytest.approx(1.25)
+    send(motor, 1.0, 1.25)
+    assert motor.goal == pytest.approx(-3.0 * (1.0 + STEP_RAD), abs=COUNT)
+    assert motor.goal_rad == pytest.approx(1.25 + STEP_RAD, abs=COUNT)
+
+
 def test_steps_add_up_without_drift() -> None:
     motor = held(SPEC, 0.0)
     for _ in range(100):

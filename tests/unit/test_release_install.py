@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import marshal
 import os
 import re
 import shutil
+import tarfile
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
+import zstandard
 from made_unit import (
     HEALTH_S,
     TARGET,
@@ -616,4 +619,26 @@ def test_a_release_that_brings_bytecode_is_refused(tmp_path):
     archive = tmp_path / "archive"
     archive.write_bytes(archive_of(files))
     with pytest.raises(BundleError, match="bytecode is made on the unit"):
+        unpack(archive, tmp_path / ("0" * 16), 0, lambda: None)
+
+
+@pytest.mark.parametrize("name", ["/etc/x", "../x", "lib/../../x", "lib/\udcff", "a\n0  b", "a\tb"])
+def test_a_name_that_no_release_has_is_refused(tmp_path, name):
+    """The manifest is text: what cannot be printed would be no line of it, or two."""
+    archive = tmp_path / "archive"
+    archive.write_bytes(archive_of({name: b"forged"}))
+    with pytest.raises(BundleError, match="cannot be part of a release"):
+        unpack(archive, tmp_path / ("0" * 16), 0, lambda: None)
+    assert [each.name for each in tmp_path.rglob("*") if each.is_file()] == ["archive"]
+
+
+def test_a_link_is_no_part_of_a_release(tmp_path):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        head = tarfile.TarInfo("lib")
+        head.type, head.linkname = tarfile.SYMTYPE, "/etc"
+        tar.addfile(head)
+    archive = tmp_path / "archive"
+    archive.write_bytes(zstandard.compress(buffer.getvalue()))
+    with pytest.raises(BundleError, match="cannot be part of a release"):
         unpack(archive, tmp_path / ("0" * 16), 0, lambda: None)

@@ -91,6 +91,37 @@ def test_every_motor_is_limited_by_itself_and_every_rule_is_told(furuta: RobotSp
     assert safety.applied.dtype == np.float32
 
 
+def test_goals_for_other_motors_than_these_are_a_defect(furuta: RobotSpec) -> None:
+    wires = Wires()
+    safety = Safety(two_motors(furuta), wires, EstopLatch(bytearray(1)))
+    with pytest.raises(ValueError, match="shorter"):
+        safety.resume([0.0])
+    with pytest.raises(ValueError, match="shorter"):
+        safety.power_on()  # these wires know of no goals
+    assert safety.still.tolist() == [0.0, 0.0]
+    assert safety.still.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("armed_s", "told_s", "verdict"),
+    [
+        (2.0, 2.0, None),
+        (2.0, 2.002, "its watchdog is 2002 ms, not 2000 ms; it has restarted"),
+        (2.0, TRIPPED, "its watchdog stopped it; commands came late"),
+        (0.0, TRIPPED, "it was left alone; commands came late"),
+    ],
+)
+def test_a_motors_own_watchdog_is_told_in_milliseconds(
+    furuta: RobotSpec, armed_s: float, told_s: float, verdict: str | None
+) -> None:
+    wires = Wires()
+    wires.watchdog_s = armed_s
+    safety = Safety(furuta, wires, EstopLatch(bytearray(1)))
+    joint = furuta.joints[0]
+    found = safety.judge(Check(joint, Fact.WATCHDOG, told_s))
+    assert found == (verdict and (Event.MOTOR_SILENT, f"{joint.name}: {verdict}"))
+
+
 def test_the_goal_that_is_watched_is_that_of_the_motor_in_question(furuta: RobotSpec) -> None:
     spec = two_motors(furuta)
     safety = Safety(spec, Wires(), EstopLatch(bytearray(1)))

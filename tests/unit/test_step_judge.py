@@ -49,6 +49,19 @@ def test_a_task_that_asks_for_more_is_judged_with_arrays() -> None:
     assert judge([0.0] * 3, [0.0], [3.0, 1.0, 2.0]) == (1.0, False)
 
 
+def test_arrays_are_those_of_the_step_in_single_precision() -> None:
+    seen: list[Any] = []
+
+    def noting(*step: Any) -> Outcome:
+        seen[:] = step
+        return sorting(*step)
+
+    judge = StepJudge(noting, O=2, A=1)
+    judge([1.0, 2.0], [3.0], [4.0, 5.0])
+    assert [each.tolist() for each in seen] == [[1.0, 2.0], [3.0], [4.0, 5.0]]
+    assert {each.dtype.name for each in seen} == {"float32"}
+
+
 def test_where_floats_raise_arrays_go_on() -> None:
     judge = StepJudge(dividing, O=1, A=1)
     assert judge.plain

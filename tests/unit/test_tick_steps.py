@@ -22,6 +22,7 @@ from onboard.senses import CHECK_EVERY_TICKS, SILENCE_SHARE
 from onboard.step_judge import StepJudge
 from onboard.stopwatch import Section
 from onboard.tick import Driver, Tick
+from protocol.envelope import Limited
 from protocol.errors import BusError
 from protocol.modes import Mode
 from protocol.outcome import Outcome
@@ -111,15 +112,32 @@ def test_orders_are_obeyed_in_their_order_and_all_of_them(running: Bench) -> Non
 # Lifecycle.
 
 
-def test_it_begins_in_boot(furuta: RobotSpec, rig_port: Any, tmp_path: Path) -> None:
+def test_it_begins_in_boot(
+    furuta: RobotSpec, rig_port: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = Bench(furuta, rig_port, tmp_path)
     life = bench.control.life
     assert (life.mode, life.reason, life.entered) == (Mode.BOOT, "starting", False)
     assert (life.entered_ns, life.started_ns, life.holds) == (0, 0, 0)
     assert [*life.changes, *life.journal] == []
+    answers = Answers(life, monkeypatch)
     life.power_off_again()
-    assert rig_port.written == []  # nobody left a motor unconfirmed
+    assert answers.anew == []  # nobody left a motor unconfirmed
     bench.close()
+
+
+def test_a_tick_begins_with_nothing_known_and_nothing_done() -> None:
+    tick = Tick(2)
+    assert tick.wake == Wake(0, 0, 0, 0)
+    assert (tick.mode, tick.latched, tick.standing) == (Mode.BOOT, False, 0)
+    assert (tick.sense_ns, tick.bus_ns, tick.act_ns) == (0, 0, 0)
+    assert (tick.policy_version, tick.episode, tick.step) == (0, 0, 0)
+    assert (tick.period_error_us, tick.work_us, tick.span_us) == (0.0, 0.0, 0.0)
+    assert (tick.end, tick.flags, tick.draw, tick.missed) == (End.RUNNING, 0, 0, "")
+    assert (tick.driver, tick.sensed, tick.sent, tick.asked) == (Driver.NOBODY, *[False] * 3)
+    assert tick.requested is tick.commanded is tick.zeros
+    for action in (tick.zeros, tick.previous):
+        assert (action.tolist(), action.dtype) == ([0.0, 0.0], np.float32)
 
 
 def test_a_change_is_kept_whole_but_for_a_long_reason(bench: Bench, life: Lifecycle) -> None:
@@ -186,6 +204,18 @@ def test_an_answer_that_was_lost_is_no_dead_bus(
     running.run(5)
     assert (life.mode, [*life.journal]) == (Mode.IDLE, journal)
     assert answers.anew == [True, False, False]
+
+
+def test_a_new_mode_counts_its_own_questions(
+    running: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = running.control.life
+    answers = Answers(life, monkeypatch, *[["arm: no answer"]] * QUESTIONS)
+    life.post(Event.STOP, "enough")
+    life.power_off_again()
+    life.post(Event.ESTOP, "a test")
+    assert answers.anew == [True, False, True]
+    assert life.journal[-1] == "IDLE -> ESTOP: a test"
 
 
 def test_motors_that_keep_their_torque_are_a_fault_with_every_name(
@@ -282,9 +312,10 @@ def test_homing_begins_anew_but_not_in_the_episode(
 def test_a_tick_is_late_beyond_half_a_period_or_after_lost_slots(
     bench: Bench, lateness_ns: int, skipped: int, flags: int
 ) -> None:
+    bench.control._tick.standing = Flag.SOFT  # and what it had before stays
     tick = begun(bench, lateness_ns, skipped)
     bench.control.patience.watch(tick)
-    assert tick.flags == flags
+    assert tick.flags == flags | Flag.SOFT
     assert bench.control.episode.late_ticks == (flags != 0)
     assert bench.control.patience.late.total == (flags != 0)
 
@@ -360,12 +391,13 @@ def test_nobody_is_waited_for_at_rest(bench: Bench, life: Lifecycle) -> None:
 
 def test_misses_in_a_row_are_a_dead_bus(running: Bench, furuta: RobotSpec) -> None:
     patience, life = running.control.patience, running.control.life
+    running.control._tick.standing = Flag.SOFT
     for missed in ("", *["no answer"] * furuta.bus.misses_to_fault):
         assert life.mode is Mode.RUN
         tick = begun(running)
         tick.missed = missed
         patience.count_miss(tick)
-        assert tick.flags == (Flag.STALE_SENSOR if missed else 0)
+        assert tick.flags == (Flag.SOFT | Flag.STALE_SENSOR if missed else Flag.SOFT)
     assert life.reason == f"{furuta.bus.misses_to_fault} ticks without bus: no answer"
 
 
@@ -454,14 +486,25 @@ def test_an_alert_is_asked_about_in_every_tick(
     assert checks.facts == [Fact.FAULT]
 
 
+def test_registers_that_are_due_together_are_all_read(
+    running: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = running.control._bus
+    monkeypatch.setattr(bus, "alert", True)
+    monkeypatch.setattr(bus, "check_all", lambda fact: [fact])
+    monkeypatch.setattr(bus, "check_next", lambda: ["next"])
+    due: list[Any] = [*running.control._senses._checks(CHECK_EVERY_TICKS, silent=True)]
+    assert due == [Fact.FAULT, Fact.WATCHDOG, "next"]
+
+
 def test_what_was_sensed_is_dated_by_when_it_was_asked_for(
     running: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    observed: list[float] = []
+    observed: list[Any] = []
     observe = running.control._observer.observe
 
     def note(position_rad: Any, time_s: float, *others: Any) -> Any:
-        observed.append(time_s)
+        observed.extend((time_s, *others))
         return observe(position_rad, time_s, *others)
 
     monkeypatch.setattr(running.control._observer, "observe", note)
@@ -469,7 +512,7 @@ def test_what_was_sensed_is_dated_by_when_it_was_asked_for(
     tick = begun(running)
     assert [*running.control._senses.sense(tick, Mode.RUN)] == []
     assert (tick.sense_ns, tick.bus_ns, tick.sensed) == (asked_ns, asked_ns, True)
-    assert observed == [asked_ns * 1e-9]
+    assert observed == [asked_ns * 1e-9, running.control._bus.inertial]
 
 
 def test_without_an_answer_nothing_was_sensed(running: Bench) -> None:
@@ -562,6 +605,31 @@ def test_only_what_the_envelope_changed_in_run_is_an_intervention(
     bench.run(3)
     assert bench.control.helm.interventions == bench.control.episode.interventions == 3
     bench.close()
+
+
+def test_homing_is_told_where_every_part_of_the_body_is(
+    running: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    control = running.control
+    monkeypatch.setattr(control.helm._homing, "update", lambda *body: told.extend(body) or [0.0])
+    tick = begun(running)
+    control._senses.sense(tick, Mode.RUN)
+    control.life.mode = Mode.HOMING
+    control.helm.steer(tick)
+    observer = control._observer
+    assert told == [control._bus.position_rad, observer.velocity, observer.tilt_rad]
+
+
+def test_what_the_envelope_says_is_added_to_what_is_known(
+    running: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick = begun(running)
+    tick.flags = int(Flag.LATE)
+    monkeypatch.setattr(running.control._safety, "command", lambda *args: Limited.EFFORT)
+    running.control._senses.sense(tick, Mode.RUN)
+    running.control.helm.steer(tick)
+    assert tick.flags == Flag.LATE | Flag.ASKED | int(Limited.EFFORT)
 
 
 # Judging a step.

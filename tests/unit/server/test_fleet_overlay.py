@@ -172,7 +172,9 @@ def test_operators_may_log_in_with_their_keys() -> None:
     assert "etc/ssh/sshd_config.d/60-wombet.conf" in found
 
 
-@pytest.mark.parametrize("path", ["/etc/x", "../x", "etc/../x", "etc/", "etc/x\ny", "etc/x/below"])
+@pytest.mark.parametrize(
+    "path", ["/etc/x", "../x", "etc/../x", "etc/", "etc/x\ny", "etc/\udcff", "etc/x/below"]
+)
 def test_a_path_that_leaves_the_overlay_is_refused(path: str) -> None:
     with pytest.raises(ConfigError):
         Overlay([Entry("etc/x"), Entry(path)])
