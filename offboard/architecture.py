@@ -24,8 +24,11 @@ class Architecture(Protocol):
     def space(self) -> Space:
         """Names and shapes of the graph's weight inputs."""
 
-    def parameters(self, sac: SacState, model: ModelState) -> Tensor:
-        """The policy (P,) that a learner in this state would publish."""
+    def parameters(self, sac: SacState, model: ModelState, pessimism: float) -> Tensor:
+        """The policy (P,) that a learner in this state would publish.
+
+        ``pessimism`` multiplies the penalty of one that looks ahead.
+        """
 
     def act(self, p: Named, obs: Tensor, noise: Tensor) -> Tensor:
         """``obs`` (S, O), exploration ``noise`` (S, A) of unit normals or zeros → (S, A)."""
@@ -39,7 +42,7 @@ class ActorArchitecture:
         self.space = Space({**actor.shapes, "obs_mean": (1, O), "obs_std": (1, O)})
         self._O = O
 
-    def parameters(self, sac: SacState, model: ModelState) -> Tensor:
+    def parameters(self, sac: SacState, model: ModelState, pessimism: float = 1.0) -> Tensor:
         """The actor (P,) alone; it does not look ahead."""
         return torch.cat([sac.actor, sac.actor.new_zeros(self._O), sac.actor.new_ones(self._O)])
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from offboard.adaptation import adapt_further, resumed, unadapted
 from offboard.device import moved
-from offboard.mismatch import Mismatch, measure
+from offboard.mismatch import Mismatch, measure, pessimism
 from offboard.replay import Batch, Replay, join
 from offboard.run_dir import pack, unpack
 from offboard.sac import Sac, SacLoss, SacState
@@ -55,8 +55,9 @@ class Evidence:
     """What the learner knows about the target so far; one row of its log.
 
     ``relabelled`` is the effective number of prior transitions in use (Kish 1965, (Σw)² / Σw²).
-    ``nmse`` is None until the adapted model was judged on target data, ``mismatch``, ``course`` and
-    ``way``, which of the ways of adapting is believed, until the first adaptation.
+    ``pessimism`` multiplies a planner's penalty. ``nmse`` is None until the adapted model was
+    judged on target data, ``mismatch``, ``course`` and ``way``, which of the ways of adapting is
+    believed, until the first adaptation.
     """
 
     online: int
@@ -64,6 +65,7 @@ class Evidence:
     offline_fraction: float
     relabelled: int
     updates: int
+    pessimism: float = 1.0
     mismatch: Mismatch | None = None
     course: Course | None = None
     way: str | None = None
@@ -131,6 +133,7 @@ class Learner:
             seed
         )  # leaves plain updates as they are
         self._nmse: float | None = None
+        self._stated: float | None = None  # by the model's uncertainty, where ``nmse`` is measured
         self._loss: SacLoss | None = None
         self._updates = 0
         self._adapted_at = 0
@@ -144,6 +147,7 @@ class Learner:
             self._fraction(),
             effective_size(self._beliefs()),
             self._updates,
+            self.pessimism,
             self._mismatch,
             self._course,
             self._adaptation.way if self._adapted_at else None,
@@ -160,6 +164,13 @@ class Learner:
         return self._adaptation.state
 
     @property
+    def pessimism(self) -> float:
+        """Factor of the penalty for uncertainty; 1 until the model was judged in the target."""
+        if self._nmse is None or self._stated is None:
+            return 1.0
+        return pessimism(self._nmse, self._stated)
+
+    @property
     def trusts_model(self) -> bool:
         """Whether the model was adapted to the target and found fit to learn from."""
         return self._adapted_at > 0 and self._course is Course.RELABEL
@@ -173,9 +184,10 @@ class Learner:
             return
         transitions = moved(transitions, self._sac.device)
         if transitions.size >= 2 and 0 < self._adapted_at <= self.online.added:
+            step = self._model.expect(self.model_state, transitions.obs, transitions.applied)
             fresh = self._model.nmse(self.model_state, transitions)
-            known = fresh if self._nmse is None or math.isnan(self._nmse) else self._nmse
-            self._nmse = 0.8 * known + 0.2 * fresh
+            self._nmse = _followed(self._nmse, fresh)
+            self._stated = _followed(self._stated, float((step.uncertainty**2).mean()))
         self.online.add(transitions)
 
     def warm_up(self) -> None:
@@ -197,6 +209,7 @@ class Learner:
         return {
             **pack("sac", self.state),
             **pack("progress", progress),
+            "stated": torch.tensor(math.nan if self._stated is None else self._stated),
             **self._adaptation.tensors(),
         }
 
@@ -207,6 +220,8 @@ class Learner:
         self._adaptation = resumed(self._model, tensors)
         self._updates, self._adapted_at = int(progress.updates), int(progress.adapted_at)
         self._nmse = None if progress.nmse.isnan() else float(progress.nmse)
+        stated = tensors.get("stated", torch.tensor(math.nan))  # an older checkpoint has none
+        self._stated = None if stated.isnan() else float(stated)
         self._source_error = float(progress.source_error)
         self._course = None if progress.course < 0 else list(Course)[int(progress.course)]
         if self._course is Course.SCRATCH:
@@ -306,3 +321,8 @@ class Learner:
         if self._nmse is None or self._course is not Course.RELABEL:
             return 0.0  # no trust without evidence
         return offline_fraction(self.online.added, self._nmse, self._config.sampling)
+
+
+def _followed(known: float | None, fresh: float) -> float:
+    """A running mean; what is not a number is not carried on."""
+    return 0.8 * (fresh if known is None or math.isnan(known) else known) + 0.2 * fresh

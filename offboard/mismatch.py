@@ -21,6 +21,8 @@ from offboard.world_model import ModelState, WorldModel
 BOX_MARGIN = 0.1
 FEATURES = 128
 RIDGE = 1e-2
+PESSIMISM_MAX = 3.0
+"""Of the penalty in use: the largest that was tried on tuning seeds (docs/results/transfer.md)."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,19 @@ def measure(
         column_support=float(inside.float().mean()),
         overlap=overlap(prior.obs, held.obs, generator),
     )
+
+
+def pessimism(error: float, stated: float) -> float:
+    """How much dearer the adapted model's uncertainty is than it says: in [1, PESSIMISM_MAX].
+
+    The root of ``error``, its mean squared error on target transitions new to it, over ``stated``,
+    the mean square of its uncertainty there. A model that is surer than it may be is penalised more
+    in proportion; one that is not keeps the penalty it has. Ancestor: temperature scaling, which
+    corrects a stated variance by one factor from held-out data (Guo et al. 2017; for regression
+    Kuleshov et al. 2018). What is not a number counts as the worst.
+    """
+    ratio = math.sqrt(error / stated) if stated > 0.0 and error >= 0.0 else math.inf
+    return max(1.0, ratio) if ratio < PESSIMISM_MAX else PESSIMISM_MAX
 
 
 def overlap(prior: Tensor, target: Tensor, generator: torch.Generator) -> float:

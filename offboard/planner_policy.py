@@ -41,7 +41,7 @@ class SearchConfig:
         pairs: of opposite pushes; there are N = 2 · pairs + 1 candidates.
         reach: of the largest push, in units of action.
         temperature: τ in units of return.
-        penalty: λ in units of reward per uncertainty.
+        penalty: λ in units of reward per uncertainty, before the target's mismatch raises it.
         seed: of the directions, where there is more than one action.
     """
 
@@ -84,8 +84,8 @@ class PlannerArchitecture:
             }
         )
 
-    def parameters(self, sac: SacState, model: ModelState) -> Tensor:
-        """(P,): the learner's present actor, critics and adapted ensemble."""
+    def parameters(self, sac: SacState, model: ModelState, pessimism: float = 1.0) -> Tensor:
+        """(P,): the learner's present actor, critics and adapted ensemble; λ times pessimism."""
         return self.space.flatten(
             {
                 **self._sac.actor_space.view(sac.actor),
@@ -93,6 +93,7 @@ class PlannerArchitecture:
                 **self._model.space.view(model.weights),
                 **{f"model.{name}": getattr(model, name) for name in _NORMALISER},
                 **self._search,
+                "search.penalty": pessimism * self._search["search.penalty"],
             }
         )
 

@@ -301,7 +301,8 @@ class Session:
 
     def _present(self) -> Tensor:
         """The learner's policy as it is now."""
-        return self._architecture.parameters(self._learner.state, self._learner.model_state)
+        learner = self._learner
+        return self._architecture.parameters(learner.state, learner.model_state, learner.pessimism)
 
     def _imagine(self, policy: Tensor) -> float:
         """Expected return from the last start states; NaN if gaps swallowed all of them."""

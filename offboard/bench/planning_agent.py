@@ -54,7 +54,8 @@ class PlanningAgent:
         if not self._learner.trusts_model:
             return self._agent.policy(explore)
         architecture = self._planner.architecture
-        flat = architecture.parameters(self._learner.state, self._learner.model_state)
+        learner = self._learner
+        flat = architecture.parameters(learner.state, learner.model_state, learner.pessimism)
         named = architecture.space.view(flat)
         A = architecture.space.shapes["search.pushes"][1]
 

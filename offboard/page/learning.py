@@ -147,6 +147,9 @@ def composition(run: Run) -> tuple[Fact, ...]:
         Fact("Model error here", number(evidence.nmse),
              "Error of the adapted model on steps it had not seen, as a share of what there is to "
              "predict: 0 is perfect, 1 knows nothing."),
+        Fact("Penalty", f"× {evidence.pessimism:.1f}",
+             "A planner avoids what the model is unsure of, and does so the more, up to three "
+             "times, the further the model's errors here exceed its own estimate of them."),
         Fact("Learns from", COURSES.get(evidence.course or "", "not decided yet"),
              "Decided once, when there is evidence how far source and target differ."),
     )  # fmt: skip

@@ -53,6 +53,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     offline_fraction: float = 0.0
     relabelled: int = 0
     updates: int = 0
+    pessimism: float = 1.0
     course: str | None = None
     way: str | None = None
 

@@ -5,8 +5,8 @@
     python tests/mutation/mutate.py --out runs/mutation
 
 Works on a copy below ``--out``, so the tree stays as it is; a run that was interrupted goes on
-where it stopped, and after a change only what it touches is tried again. Ends with ``killed K of
-N``. Exit status 1 if a survivor is not explained in docs/mutation.md.
+where it stopped. After a change only what it touches is tried again, and every survivor. Ends with
+``killed K of N``. Exit status 1 if a survivor is not explained in docs/mutation.md.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def main() -> int:
         except BlockingIOError:
             sys.exit(f"another run works in {options.out}; pass another --out")
         copy(tree)
+        try_again(tree / "mutants")
         mutmut(tree, "run", "--max-children", str(options.jobs))
         return report(tree)
 
@@ -87,6 +88,16 @@ def _copy_changed(source: str, target: str) -> str:
     if not old.exists() or old.read_bytes() != new.read_bytes():
         shutil.copy2(source, target)
     return target
+
+
+def try_again(mutants: Path) -> None:
+    """Forget who survived: the tool asks nobody twice, and there may be new tests."""
+    for path in mutants.rglob("*.meta"):
+        known = json.loads(path.read_text(encoding="utf-8"))
+        for name, code in known["exit_code_by_key"].items():
+            if code == SURVIVED or code in UNTESTED:
+                known["exit_code_by_key"][name] = None
+        path.write_text(json.dumps(known), encoding="utf-8")
 
 
 def mutmut(tree: Path, *arguments: str) -> str:

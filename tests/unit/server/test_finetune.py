@@ -10,6 +10,7 @@ import torch
 from made_learning import JUDGE, LAYOUT, SMALL_MODEL, SMALL_SAC, A, O, linear_transitions
 
 from offboard.finetune import FinetuneConfig, Learner
+from offboard.mismatch import PESSIMISM_MAX, pessimism
 from offboard.replay import Batch, empty
 from offboard.run_dir import RunDir
 from offboard.sac import Sac
@@ -146,6 +147,25 @@ def test_the_judgement_is_of_new_data_by_the_model_before_it_learns_them(make, m
     second = model.nmse(learner.model_state, target(80, seed=7))
     learner.observe(target(80, seed=7))
     assert learner.evidence.nmse == pytest.approx(0.8 * first + 0.2 * second)
+
+
+def test_a_model_surer_than_it_may_be_makes_uncertainty_dearer(make, model) -> None:
+    learner = make()
+    learner.observe(target(300))
+    learner.adapt()
+    assert learner.evidence.pessimism == 1.0  # not judged yet
+    state, fresh = learner.model_state, target(80, seed=6)
+    learner.observe(fresh)
+    stated = float((model.expect(state, fresh.obs, fresh.applied).uncertainty ** 2).mean())
+    assert learner.evidence.pessimism == pytest.approx(
+        pessimism(model.nmse(state, fresh), stated), rel=1e-5
+    )
+    restarted = make()
+    restarted.restore(learner.tensors())
+    assert restarted.pessimism == pytest.approx(learner.pessimism)
+    moved_away = fresh._replace(following=fresh.following + 9.0)
+    learner.observe(moved_away)
+    assert learner.pessimism == PESSIMISM_MAX
 
 
 def test_adaptation_teaches_the_model_the_target(make, model: WorldModel, source) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from made_learning import JUDGE, LAYOUT, SMALL_MODEL, linear_transitions
 
-from offboard.mismatch import Mismatch, measure, overlap
+from offboard.mismatch import Mismatch, measure, overlap, pessimism
 from offboard.world_model import ModelState, WorldModel
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -105,3 +107,22 @@ def test_a_small_target_counts_as_much_as_a_large_prior() -> None:
 
 def test_equal_seeds_measure_equally(model, source, adapted) -> None:
     assert between(model, source, adapted, 0.5) == between(model, source, adapted, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("error", "stated", "factor"),
+    [
+        (1.0, 1.0, 1.0),
+        (0.25, 1.0, 1.0),
+        (4.0, 1.0, 2.0),
+        (0.04, 0.01, 2.0),
+        (9.0, 1.0, 3.0),
+        (400.0, 1.0, 3.0),
+        (1.0, 0.0, 3.0),
+        (math.nan, 1.0, 3.0),
+        (1.0, math.nan, 3.0),
+        (math.inf, 1.0, 3.0),
+    ],
+)
+def test_the_penalty_grows_with_what_uncertainty_leaves_out(error, stated, factor) -> None:
+    assert pessimism(error, stated) == pytest.approx(factor)

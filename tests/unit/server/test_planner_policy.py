@@ -198,3 +198,16 @@ def test_the_directions_are_the_seeds() -> None:
     first, same, other = (pushes(SearchConfig(seed=seed), A=3) for seed in (1, 1, 2))
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
+
+
+def test_pessimism_multiplies_the_penalty_and_nothing_else() -> None:
+    sac = Sac(1, 1, 0.99, SacConfig(width=WIDTH))
+    policy = PlannerArchitecture(Track(doubtful_right), sac, 0.99, replace(CONFIG, penalty=2.0))
+    state = sac.initial(seed=0)
+    plain, dear = (
+        policy.space.view(policy.parameters(state, MODEL, pessimism)) for pessimism in (1.0, 2.5)
+    )
+    assert {name for name in plain if not torch.equal(plain[name], dear[name])} == {
+        "search.penalty"
+    }
+    assert dear["search.penalty"].tolist() == [5.0]
