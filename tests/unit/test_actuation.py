@@ -71,7 +71,8 @@ def test_a_gear_turns_the_goal_and_an_offset_shifts_it() -> None:
     assert motor.goal == pytest.approx(-3.0 * 0.25, abs=COUNT)
     assert motor.goal_rad == pytest.approx(0.5, abs=COUNT)
     motor.adopt(-3.0)
-    assert motor.goal_rad == pytest.approx(1.25)
+    assert motor.goal_rad == pytest.approx(1.25, abs=COUNT)
+    assert motor.applied == 0.0  # nobody asked for it
     send(motor, 1.0, 1.25)
     assert motor.goal == pytest.approx(-3.0 * (1.0 + STEP_RAD), abs=COUNT)
     assert motor.goal_rad == pytest.approx(1.25 + STEP_RAD, abs=COUNT)
