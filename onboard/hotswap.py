@@ -115,6 +115,8 @@ class HotSwap:
             return Done(ok=True, detail="already active")
         if (pinned := self.ledger.record.pinned) not in (0, offer.version):
             return Done(ok=False, detail=f"{HELD_BACK}: this robot is pinned to policy {pinned}")
+        if offer.version in self.ledger.record.condemned:
+            return Done(ok=False, detail=f"policy {offer.version} was rolled back here; pin forces")
         return self._take(offer)
 
     def go_back(self) -> Done:
@@ -221,14 +223,24 @@ class HotSwap:
 
     def episode_completed(self, verdict: Verdict) -> None:
         """An episode ended by itself; enough of them end a probation, one way or the other."""
-        self._record = self._record.plus(verdict)
-        active = self.active
-        if active is None or not self._on_probation or self._record.episodes < PROBATION_EPISODES:
+        if self._judge(verdict) or self.active is None or not self._on_probation:
             return
-        if reason := complaint(self._record, self._committed_record):
+        if self._record.episodes >= PROBATION_EPISODES:
+            self._commit(self.active, f"after {PROBATION_EPISODES} episodes")
+
+    def episode_aborted(self, verdict: Verdict) -> None:
+        """Motors or bus ended an episode: counted, and no reason to commit."""
+        self._judge(verdict.cut_short())
+
+    def _judge(self, verdict: Verdict) -> bool:
+        """Add an episode to the record; True if the policy on probation was dropped for it."""
+        self._record = self._record.plus(verdict)
+        if not self._on_probation or self._record.begun < PROBATION_EPISODES:
+            return False
+        reason = complaint(self._record, self._committed_record)
+        if reason:
             self.roll_back(f"probation: {reason}")
-        else:
-            self._commit(active, f"after {PROBATION_EPISODES} episodes")
+        return bool(reason)
 
     def fail_probation(self, reason: str) -> bool:
         """Something that no sound policy causes happened; was a policy dropped for it?"""

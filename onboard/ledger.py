@@ -19,7 +19,7 @@ from onboard.durable import read_text, write_text
 from onboard.swap_steps import Step, Watch, unwatched
 from protocol.errors import StoreError
 
-KEPT_COMMITTED = 5
+KEPT_COMMITTED, KEPT_CONDEMNED = 5, 64
 
 
 class Kept(Struct, frozen=True):
@@ -30,10 +30,15 @@ class Kept(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True):
-    """What the ledger says: committed policies, the last one last; the pin, 0 for none."""
+    """What the ledger says: committed policies, the last one last; the pin, 0 for none.
+
+    ``condemned`` are those that were rolled back here, the last one last: they are not taken again
+    unless they are pinned.
+    """
 
     committed: tuple[Kept, ...] = ()
     pinned: int = 0
+    condemned: tuple[int, ...] = ()
 
     @property
     def versions(self) -> list[int]:
@@ -42,18 +47,21 @@ class Record(Struct, frozen=True):
 
     def committing(self, kept: Kept) -> Record:
         """With ``kept`` as the last committed policy."""
-        others = self.dropping(kept.version).committed
-        return Record((*others, kept)[-KEPT_COMMITTED:], self.pinned)
+        others = self._others(kept.version)
+        condemned = tuple(each for each in self.condemned if each != kept.version)
+        return Record((*others, kept)[-KEPT_COMMITTED:], self.pinned, condemned)
 
     def dropping(self, version: int) -> Record:
-        """Without ``version`` among the committed policies."""
-        return Record(
-            tuple(each for each in self.committed if each.version != version), self.pinned
-        )
+        """With ``version`` among the condemned policies and not among the committed ones."""
+        condemned = (*(each for each in self.condemned if each != version), version)
+        return Record(self._others(version), self.pinned, condemned[-KEPT_CONDEMNED:])
 
     def pinning(self, version: int) -> Record:
         """Pinned to ``version``; to none if it is 0."""
-        return Record(self.committed, version)
+        return Record(self.committed, version, self.condemned)
+
+    def _others(self, version: int) -> tuple[Kept, ...]:
+        return tuple(each for each in self.committed if each.version != version)
 
 
 EMPTY = Record()

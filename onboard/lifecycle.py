@@ -28,6 +28,8 @@ lost. They are asked on, one question a tick.
 """
 KEPT_CHANGES = 64
 REASON_CHARS = 256
+ABORTS = frozenset({Event.MOTOR_SILENT, Event.MOTOR_FAULT, Event.BUS_DEAD})
+"""They end an episode, and the policy that drove may be the reason."""
 LATCHED = frozenset({Mode.FAULT, Mode.ESTOP})
 BUS_UNUSED = LATCHED | {Mode.BOOT, Mode.SELFTEST}
 
@@ -95,6 +97,8 @@ class Lifecycle:
             return
         if event is Event.LATE:
             self._swap.fail_probation(reason)
+        elif event in ABORTS:
+            self._swap.episode_aborted(self._episode.verdict)
         if self._tick.end is End.RUNNING:
             self._tick.end = End.ABORTED
 

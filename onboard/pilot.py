@@ -19,6 +19,7 @@ from onboard.tick import ASKED, BAD_POLICY, EXPLORING, SWAPPED
 from protocol.robot_spec import RobotSpec
 
 FloatArray = NDArray[np.float32]
+TROUBLE_CHARS = 200
 
 
 class Pilot:
@@ -40,6 +41,7 @@ class Pilot:
         self.flags = self.draw = 0
         self.bad = Run(spec.safety.bad_policy_ticks_to_hold)
         self._asked = self._since = 0
+        self._trouble = ""
 
     @property
     def asked(self) -> bool:
@@ -72,7 +74,7 @@ class Pilot:
     def _answer(self, slot: Slot, obs: FloatArray) -> FloatArray | None:
         """What the policy says now."""
         self._explore(slot)
-        self.requested[:] = slot.infer(obs)
+        self._infer(slot, obs)
         usable = all(map(math.isfinite, self.requested.tolist()))
         self._asked, self._since = (slot.version if usable else 0), 0
         if not usable:
@@ -84,6 +86,14 @@ class Pilot:
             return self._command
         self._start[:] = self._command
         return self._between()
+
+    def _infer(self, slot: Slot, obs: FloatArray) -> None:
+        """Its answer; one that raises, whatever the backend raises, has none that can be used."""
+        try:
+            self.requested[:] = slot.infer(obs)
+        except Exception as error:  # a policy came from outside; the loop goes on without it
+            self.requested[:] = math.nan
+            self._trouble = f": {type(error).__name__}: {error}"[:TROUBLE_CHARS]
 
     def _explore(self, slot: Slot) -> None:
         self.flags = ASKED
@@ -108,7 +118,8 @@ class Pilot:
 
     def _give_up(self, version: int) -> bool:
         """Roll back; False if no policy is left."""
-        reason = f"policy {version} gave {self.bad.length} unusable answers in a row"
+        reason = f"policy {version} gave {self.bad.length} unusable answers in a row{self._trouble}"
         self.bad.reset()
+        self._trouble = ""
         self.flags |= SWAPPED
         return self._swap.roll_back(reason)

@@ -23,21 +23,26 @@ INTERVENTION_RATE_EXCESS = 0.2
 BUS_MISS_RATE_EXCESS = 0.1
 """Per step: one tick in ten loses the bus, beyond what it did under the committed policy. A policy
 whose currents let the supply sag does that as long as it drives, a plug that is knocked once."""
+ABORTED_SHARE_EXCESS = 0.5
+"""Of all episodes begun: ended by a motor that fell silent, a motor's fault or a dead bus. Once may
+be a plug or a busy machine; a policy that stalls, or draws too much, does it again."""
 LATE_TICKS_PER_EPISODE = 10.0
 """Beyond the committed policy's. A slow policy is late at nearly every tick, a busy machine for a
 few in a row, under every policy."""
 
 
 class Verdict(NamedTuple):
-    """Completed episodes, one or the sum of several.
+    """Episodes, one or the sum of several.
 
     Attributes:
-        score: return by the task's judge; an early termination forfeits the rest of the episode.
+        score: return by the task's judge, of completed episodes; an early termination forfeits the
+            rest of the episode.
         steps: actions taken.
         interventions: policy commands that the envelope changed.
         late_ticks: ticks that began late or after lost ones.
         bus_misses: ticks in which a bus access failed.
-        episodes: how many.
+        episodes: how many were completed.
+        aborted: how many the motors or the bus ended.
     """
 
     score: float
@@ -46,6 +51,16 @@ class Verdict(NamedTuple):
     late_ticks: int = 0
     bus_misses: int = 0
     episodes: int = 1
+    aborted: int = 0
+
+    @property
+    def begun(self) -> int:
+        """Episodes, however they ended."""
+        return self.episodes + self.aborted
+
+    def cut_short(self) -> Verdict:
+        """This one episode as one that was aborted: it has no return to compare."""
+        return self._replace(score=0.0, episodes=0, aborted=1)
 
     def plus(self, other: Verdict) -> Verdict:
         """Both together."""
@@ -56,6 +71,7 @@ class Verdict(NamedTuple):
             late_ticks=self.late_ticks + other.late_ticks,
             bus_misses=self.bus_misses + other.bus_misses,
             episodes=self.episodes + other.episodes,
+            aborted=self.aborted + other.aborted,
         )
 
 
@@ -69,13 +85,28 @@ def complaint(candidate: Verdict, committed: Verdict) -> str:
         candidate: all its episodes on probation, at least one.
         committed: all episodes of the policy it would replace.
     """
+    if told := _aborted_more(candidate, committed):
+        return told
     if committed.episodes < KNOWN_EPISODES:
         return ""
     rules = (_poor_return, _limited_more, _bus_lost_more, _late)
     return next((told for rule in rules if (told := rule(candidate, committed))), "")
 
 
+def _aborted_more(candidate: Verdict, committed: Verdict) -> str:
+    """Of a committed policy nobody knows, too: by an episode it was not aborted in, it is one."""
+    share, usual = (each.aborted / max(each.begun, 1) for each in (candidate, committed))
+    if share > usual + ABORTED_SHARE_EXCESS:
+        return (
+            f"{candidate.aborted} of {candidate.begun} episodes were ended by motors or bus, more "
+            f"than {ABORTED_SHARE_EXCESS:.0%} above the committed {usual:.0%}"
+        )
+    return ""
+
+
 def _poor_return(candidate: Verdict, committed: Verdict) -> str:
+    if candidate.episodes < PROBATION_EPISODES:
+        return ""
     mean, usual = (each.score / each.episodes for each in (candidate, committed))
     if mean < RETURN_SHARE * usual:
         return (
@@ -107,7 +138,7 @@ def _bus_lost_more(candidate: Verdict, committed: Verdict) -> str:
 
 
 def _late(candidate: Verdict, committed: Verdict) -> str:
-    late, usual = (each.late_ticks / each.episodes for each in (candidate, committed))
+    late, usual = (each.late_ticks / max(each.begun, 1) for each in (candidate, committed))
     if late > usual + LATE_TICKS_PER_EPISODE:
         return (
             f"{late:.1f} late ticks per episode, more than {LATE_TICKS_PER_EPISODE:g} "

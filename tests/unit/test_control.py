@@ -16,9 +16,10 @@ from onboard.backends.port import FloatArray
 from onboard.command import Command
 from onboard.control_api import Clear, Done, Estop, Start, Stop
 from onboard.dynamixel_bus import IN_TURN
+from onboard.modes import Event
 from onboard.patience import HOLDS_TO_GIVE_UP
 from onboard.policy import Slot
-from onboard.probation import Verdict
+from onboard.probation import PROBATION_EPISODES, Verdict
 from onboard.senses import CHECK_EVERY_TICKS
 from protocol import xl330
 from protocol.dynamixel import Status
@@ -508,16 +509,52 @@ def test_late_ticks_on_the_way_home_are_not_held_against_the_policy(
     assert bench.swap.active_version == 2
 
 
-def test_a_robot_that_gives_up_does_not_blame_the_policy_on_probation(
+def test_a_policy_on_probation_that_stalls_in_every_episode_is_dropped(
     running: Bench, make_bundle: Make
 ) -> None:
     running.load(make_bundle(2), 2)
+    for stalls in range(1, PROBATION_EPISODES + 1):
+        running.until(Mode.RUN)
+        assert running.swap.active_version == 2
+        running.clock.sleep(0.15)
+        running.run(1)
+        assert running.control.life.holds == stalls
+    assert running.swap.active_version == 1
+    assert "ended by motors or bus" in running.swap.events[-1].reason
+
+
+def test_a_robot_that_gives_up_keeps_its_committed_policy(
+    running: Bench, make_bundle: Make
+) -> None:
     for _ in range(HOLDS_TO_GIVE_UP):
         running.until(Mode.RUN)
         running.clock.sleep(0.15)
         running.run(1)
     running.until(Mode.IDLE, ticks=40)
-    assert running.swap.active_version == 2
+    assert running.swap.active_version == 1
+
+
+@pytest.mark.parametrize("event", [Event.MOTOR_FAULT, Event.BUS_DEAD, Event.MOTOR_SILENT])
+def test_what_motors_and_bus_end_is_told_to_probation(
+    running: Bench, monkeypatch: pytest.MonkeyPatch, event: Event
+) -> None:
+    aborted: list[Verdict] = []
+    monkeypatch.setattr(running.swap, "episode_aborted", aborted.append)
+    running.run(3)
+    wanted = running.control.episode.verdict
+    running.control.life.post(event, "a test")
+    running.control.life.post(event, "and once more")
+    assert aborted == [wanted]
+
+
+@pytest.mark.parametrize("event", [Event.STOP, Event.ESTOP, Event.OPERATOR_TIMEOUT])
+def test_what_people_end_is_no_policys_fault(
+    running: Bench, monkeypatch: pytest.MonkeyPatch, event: Event
+) -> None:
+    aborted: list[Verdict] = []
+    monkeypatch.setattr(running.swap, "episode_aborted", aborted.append)
+    running.control.life.post(event, "a test")
+    assert aborted == []
 
 
 def test_a_completed_episode_is_judged_with_its_interventions_and_late_ticks(

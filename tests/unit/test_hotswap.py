@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from onboard.control_api import BUSY, Offer
+from onboard.control_api import BUSY, Done, Offer
 from onboard.hotswap import HotSwap
+from onboard.ledger import Ledger
 from onboard.noise import Noise
 from onboard.probation import KNOWN_EPISODES, PROBATION_EPISODES, Verdict
 from protocol.observation import Layout
 from protocol.robot_spec import RobotSpec
+from protocol.step_record import Flag
 
 Make = Callable[..., Path]
 
@@ -261,6 +263,40 @@ def test_a_far_worse_policy_is_rolled_back_after_its_probation(
     assert swap.active_version == 5
 
 
+def test_episodes_that_motors_or_bus_end_drop_a_policy_and_commit_none(
+    swap: HotSwap, make_bundle: Make
+) -> None:
+    offered(swap, 6, make_bundle(6))
+    swap.episode_aborted(USUAL)
+    swap.episode_completed(USUAL)
+    assert (swap.active_version, swap.events[-1].outcome) == (6, "activated")
+    swap.episode_completed(USUAL)
+    assert swap.events[-1].outcome == "committed"
+    for _ in range(9):
+        swap.episode_aborted(USUAL)  # a committed policy is not on probation
+    assert swap.active_version == 6
+    offered(swap, 7, make_bundle(7))
+    swap.episode_aborted(USUAL)
+    assert swap.active_version == 7
+    swap.episode_aborted(USUAL)
+    assert swap.active_version == 7  # 6 did no better
+
+
+def test_what_was_rolled_back_is_not_taken_again_even_after_a_restart(
+    swap: HotSwap, furuta: RobotSpec, make_bundle: Make
+) -> None:
+    offered(swap, 6, make_bundle(6))
+    for _ in range(PROBATION_EPISODES):
+        swap.episode_aborted(USUAL)
+    assert swap.active_version == 5
+    assert swap.events[-1].reason.startswith("probation: 2 of 2 episodes were ended by motors")
+    swap.ledger.settle()
+    again = HotSwap(furuta, "swing_up", ledger=Ledger(swap.ledger.record))
+    refused = again.offer(Offer(version=6, directory="/6"))
+    assert refused == Done(ok=False, detail="policy 6 was rolled back here; pin forces")
+    assert again.offer(Offer(version=7, directory="/7")).ok
+
+
 def test_every_candidate_is_judged_by_its_own_episodes(swap: HotSwap, make_bundle: Make) -> None:
     known(swap)
     offered(swap, 6, make_bundle(6))
@@ -347,3 +383,25 @@ def test_without_any_policy_the_pilot_has_no_answer(furuta: RobotSpec) -> None:
 
     pilot = Pilot(furuta, HotSwap(furuta, "swing_up"), Noise(0))
     assert pilot.ask(np.zeros(7, dtype=np.float32)) is None
+
+
+def test_a_policy_that_raises_is_one_that_gives_no_answer(
+    swap: HotSwap, furuta: RobotSpec, make_bundle: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onboard.pilot import Pilot
+
+    def lost(obs: object) -> None:
+        raise RuntimeError("the launch failed")
+
+    offered(swap, 6, make_bundle(6))
+    assert swap.active is not None
+    monkeypatch.setattr(swap.active, "infer", lost)
+    pilot, obs = Pilot(furuta, swap, Noise(0)), np.zeros(7, dtype=np.float32)
+    for _ in range(furuta.safety.bad_policy_ticks_to_hold):
+        assert swap.active_version == 6
+        command = pilot.ask(obs)
+        assert command is not None
+        assert command.tolist() == [0.0]
+        assert pilot.flags & Flag.BAD_POLICY
+    assert swap.active_version == 5
+    assert swap.events[-1].reason.endswith("in a row: RuntimeError: the launch failed")

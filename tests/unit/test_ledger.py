@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onboard.ledger import KEPT_COMMITTED, Kept, Ledger, Record, open_ledger
+from onboard.ledger import KEPT_COMMITTED, KEPT_CONDEMNED, Kept, Ledger, Record, open_ledger
 from onboard.swap_steps import Step
 from protocol.errors import StoreError
 
@@ -51,6 +51,26 @@ def test_what_proved_bad_is_not_gone_back_to(path: Path) -> None:
     ledger.drop(99)
     ledger.settle()
     assert open_ledger(path).record.versions == [3]
+
+
+def test_what_proved_bad_is_remembered_until_it_is_committed_after_all(path: Path) -> None:
+    ledger = open_ledger(path)
+    for version in (7, 5, 7):
+        ledger.drop(version)
+    ledger.pin(5)
+    ledger.settle()
+    assert open_ledger(path).record == Record(pinned=5, condemned=(5, 7))
+    ledger.commit(5, "/5")
+    for version in range(100, 100 + KEPT_CONDEMNED):
+        ledger.drop(version)
+    ledger.settle()
+    assert open_ledger(path).record.condemned == tuple(range(100, 100 + KEPT_CONDEMNED))
+
+
+def test_a_ledger_of_the_release_before_has_condemned_nothing(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text('{"committed": [{"version": 3, "directory": "/3"}], "pinned": 3}')
+    assert open_ledger(path).record == Record((Kept(3, "/3"),), pinned=3)
 
 
 def test_only_the_last_few_are_kept(path: Path) -> None:

@@ -181,9 +181,8 @@ def test_a_bundle_that_vanished_cannot_be_gone_back_to(robot: Robot, tmp_path: P
 def test_what_the_operator_left_stays_below_the_floor(robot: Robot) -> None:
     robot.commit(3, 5)
     robot.chooses(Rollback())
-    robot.offer(5)
-    assert robot.outcomes[-1] == (5, "rejected")
-    assert "not newer than version 5" in robot.swap.events[-1].reason
+    assert robot.offer(5) == Done(ok=False, detail="policy 5 was rolled back here; pin forces")
+    assert robot.outcomes[-1] == (5, "rolled_back")
     robot.offer(4)
     assert "not newer than version 5" in robot.swap.events[-1].reason
     robot.commit(6)

@@ -34,7 +34,7 @@ def total(episode: Verdict, episodes: int) -> Verdict:
 
 @pytest.mark.parametrize("usual_return", [0.0, 100.0])
 @pytest.mark.parametrize("usual_late", [0, 7])
-def test_every_combination_is_judged_by_the_first_of_four_rules(
+def test_every_combination_is_judged_by_the_first_rule_it_breaks(
     usual_return: float, usual_late: int
 ) -> None:
     for share, rate, bus, late, known in itertools.product(SHARES, RATES, BUS_RATES, LATE, KNOWN):
@@ -115,11 +115,55 @@ def test_an_episode_without_a_step_has_rates_all_the_same() -> None:
 
 
 def test_episodes_add_up() -> None:
-    assert Verdict(0.0, 0, 0, 0, 0, 0) == NOTHING
-    assert Verdict(1.0, 2, 3, 4, 5, 6).plus(Verdict(10.0, 20, 30, 40, 50, 60)) == Verdict(
-        11.0, 22, 33, 44, 55, 66
+    assert Verdict(0.0, 0, 0, 0, 0, 0, 0) == NOTHING
+    assert Verdict(1.0, 2, 3, 4, 5, 6, 7).plus(Verdict(10.0, 20, 30, 40, 50, 60, 70)) == Verdict(
+        11.0, 22, 33, 44, 55, 66, 77
     )
-    assert Verdict(1.0, 2) == Verdict(1.0, 2, 0, 0, 0, 1)
+    assert Verdict(1.0, 2) == Verdict(1.0, 2, 0, 0, 0, 1, 0)
+
+
+def test_an_aborted_episode_counts_for_everything_but_its_return() -> None:
+    cut = Verdict(9.0, 20, 3, 4, 5).cut_short()
+    assert cut == Verdict(0.0, 20, 3, 4, 5, episodes=0, aborted=1)
+    assert (cut.begun, cut.plus(KNOWN_GOOD).begun) == (1, 3)
+    assert complaint(cut.plus(Verdict(1.0, 250)), KNOWN_GOOD) == ""  # one return is luck
+    late = Verdict(100.0, 250, late_ticks=24).plus(cut)
+    assert "14.0 late ticks per episode" in complaint(late, KNOWN_GOOD)
+
+
+@pytest.mark.parametrize(
+    ("aborted", "completed", "usual", "told"),
+    [
+        (1, 1, NOTHING, ""),
+        (2, 2, KNOWN_GOOD, ""),
+        (
+            2,
+            1,
+            KNOWN_GOOD,
+            "2 of 3 episodes were ended by motors or bus, more than 50% above the committed 0%",
+        ),
+        (
+            2,
+            0,
+            NOTHING,
+            "2 of 2 episodes were ended by motors or bus, more than 50% above the committed 0%",
+        ),
+        (3, 0, KNOWN_GOOD._replace(aborted=2), ""),
+        (
+            3,
+            0,
+            KNOWN_GOOD._replace(aborted=1),
+            "3 of 3 episodes were ended by motors or bus, more than 50% above the committed 33%",
+        ),
+    ],
+)
+def test_a_policy_under_which_motors_or_bus_give_out_again_and_again_goes(
+    aborted: int, completed: int, usual: Verdict, told: str
+) -> None:
+    candidate = total(Verdict(100.0, 250), completed)
+    for _ in range(aborted):
+        candidate = candidate.plus(Verdict(0.0, 250).cut_short())
+    assert complaint(candidate, usual) == told
 
 
 def test_ordinary_learning_is_left_alone() -> None:
