@@ -25,6 +25,8 @@ from protocol.errors import ConfigError
 
 PLAYBOOK = "install.yml"
 SSH_OPTIONS = "-o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ControlMaster=no"
+_KEY_REFUSED = "Host key verification failed"
+"""What ssh says of a key that it does not know, and of one that has changed."""
 _CARRY_S = 1200
 _PAUSE_S = 5
 """Before a busy unit is asked again, by the playbook."""
@@ -52,6 +54,17 @@ class Terms:
     def patience(self) -> int:
         """How often a busy unit is asked again: until what keeps it busy has had its time."""
         return math.ceil((self.wait_s + self.health_s + _CARRY_S / 4) / _PAUSE_S)
+
+
+def key_hint(said: str, unit: Unit) -> str:
+    """What to do if ssh said that it refused the unit's host key; empty if it did not."""
+    if _KEY_REFUSED not in said:
+        return ""
+    host = unit.address.rpartition("@")[2]
+    return (
+        f"its ssh host key is not known here, or has changed. If it was flashed, once: ssh-keygen "
+        f"-R {host}; ssh-keyscan {host} >> ~/.ssh/known_hosts. If not, it may be another machine"
+    )
 
 
 class Reach(Protocol):
@@ -109,8 +122,11 @@ class AnsibleReach:
             "patience": terms.patience(),
         }
         limit_s = self._carry_s + terms.wait_s + terms.health_s
-        self._play(inventory, given, len(units), limit_s)
-        return {name: self._answer(answers / f"{name}.json", releases[name]) for name in units}
+        said = self._play(inventory, given, len(units), limit_s)
+        return {
+            name: self._answer(answers / f"{name}.json", releases[name], _hint(name, unit, said))
+            for name, unit in units.items()
+        }
 
     def hosts(self, units: Mapping[str, Unit], releases: Mapping[str, str]) -> dict[str, Any]:
         """Ansible's inventory of ``units``."""
@@ -128,7 +144,8 @@ class AnsibleReach:
             }
         return hosts
 
-    def _play(self, inventory: Path, given: Mapping[str, Any], forks: int, limit_s: float) -> None:
+    def _play(self, inventory: Path, given: Mapping[str, Any], forks: int, limit_s: float) -> str:
+        """Run the playbook; what it printed, which is in the log too."""
         playbook = resources.files("offboard.fleet").joinpath("ansible", PLAYBOOK)
         extra = msgspec.json.encode(given).decode()
         environment = {
@@ -144,21 +161,31 @@ class AnsibleReach:
         }
         argv = [*self._program, "--inventory", str(inventory), "--extra-vars", extra]
         argv += ["--forks", str(forks)]
-        with resources.as_file(playbook) as path, (self._place / "log").open("ab") as log:
+        with resources.as_file(playbook) as path, (self._place / "log").open("a+b") as log:
+            begin = log.seek(0, os.SEEK_END)
             try:
                 _run([*argv, str(path)], environment, log, limit_s)
             except FileNotFoundError as error:
                 raise ConfigError(
                     f"{self._program[0]} is not there; pip install 'wombet[fleet]'"
                 ) from error
+            log.seek(begin)
+            return log.read().decode(errors="replace")
 
-    def _answer(self, path: Path, release: str) -> Answer:
+    def _answer(self, path: Path, release: str, hint: str) -> Answer:
         try:
             return judged(msgspec.json.decode(path.read_bytes(), type=Visit), release)
         except FileNotFoundError:
-            return msgspec.structs.replace(AWAY, reason=f"not reached; see {self._place / 'log'}")
+            reason = f"not reached{hint and ': '}{hint}; see {self._place / 'log'}"
+            return msgspec.structs.replace(AWAY, reason=reason)
         except msgspec.DecodeError:
             return msgspec.structs.replace(AWAY, reason=f"{path} cannot be read")
+
+
+def _hint(name: str, unit: Unit, said: str) -> str:
+    """The same, where Ansible speaks of many units: a line that ends one names it in brackets."""
+    lines = (line for line in said.splitlines() if f"[{name}]" in line)
+    return key_hint("\n".join(lines), unit)
 
 
 def _run(

@@ -1,7 +1,7 @@
 """Files to be laid over a unit's root file system: whole, in order, the same bytes every time.
 
-A manifest with the SHA-256 of each lies among them. Everything belongs to root; what others may
-read says its mode.
+A manifest with the SHA-256 of each lies among them, and a list of the links, which have none.
+Everything belongs to root; what others may read says its mode.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import PurePosixPath
 from protocol.errors import ConfigError
 
 MANIFEST = "etc/wombet/overlay.sha256"
+LINKS = "etc/wombet/overlay.links"
+"""Beside the manifest, whose format is that of ``sha256sum`` and knows no links."""
 SECRET_MODE = 0o600
 _DIRECTORY_MODE = 0o755
 
@@ -39,7 +41,7 @@ class Folder:
 
 
 class Overlay:
-    """Entries sorted by path, each below the root, none twice; the manifest is added.
+    """Entries sorted by path, each below the root, none twice; the two lists are added.
 
     Raises:
         ConfigError: a path leaves the root, comes twice, or lies below a file.
@@ -48,8 +50,10 @@ class Overlay:
     def __init__(self, entries: Iterable[Entry], folders: Iterable[Folder] = ()) -> None:
         named = sorted(entries, key=lambda entry: entry.path)
         check_paths([entry.path for entry in named])
-        manifest = Entry(MANIFEST, manifest_of(named))
-        self.entries: Sequence[Entry] = sorted([*named, manifest], key=lambda entry: entry.path)
+        listed = [*named, Entry(LINKS, links_of(named))]
+        listed.sort(key=lambda entry: entry.path)
+        manifest = Entry(MANIFEST, manifest_of(listed))
+        self.entries: Sequence[Entry] = sorted([*listed, manifest], key=lambda entry: entry.path)
         self.folders = {folder.path: folder.mode for folder in folders}
 
     def directories(self) -> list[Folder]:
@@ -101,6 +105,16 @@ def manifest_of(entries: Sequence[Entry]) -> bytes:
 def paths_in(manifest: bytes) -> list[str]:
     """The paths that a manifest names."""
     return [line[66:] for line in manifest.decode().splitlines()]
+
+
+def links_of(entries: Sequence[Entry]) -> bytes:
+    """The paths of the symbolic links, one a line."""
+    return "".join(f"{entry.path}\n" for entry in entries if entry.link is not None).encode()
+
+
+def links_in(data: bytes) -> list[str]:
+    """The paths that a list of links names."""
+    return data.decode().splitlines()
 
 
 def check_paths(paths: Sequence[str]) -> None:

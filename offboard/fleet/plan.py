@@ -14,6 +14,7 @@ ROOTFS = "rootfs"
 USER = "field"
 ROOTFS_SIZE = "20GiB"
 """Of each of the two root file systems; NVIDIA reckons with a drive of 57 GiB at least."""
+USER_IS_THERE = f"{ROOTFS}/etc/passwd has {USER} already"
 _CREATE_USER = "tools/l4t_create_default_user.sh"
 _FLASH = f"{KERNEL_FLASH}/l4t_initrd_flash.sh"
 _DRIVE = "nvme0n1p1"
@@ -41,6 +42,8 @@ class FlashPlan:
         layout: ours, made of it; both relative to ``Linux_for_Tegra``.
         create_user: makes the login that NVIDIA's first boot would otherwise ask for.
         flash: writes firmware, both root file systems and the data partition.
+        has_user: that login is there, from the unit before; NVIDIA's tool makes none twice, so
+            only the host name is set.
     """
 
     unit: str
@@ -51,6 +54,7 @@ class FlashPlan:
     layout: str
     create_user: Command
     flash: Command
+    has_user: bool = False
 
 
 def make_plan(name: str, unit: Unit, accept_license: bool = False) -> FlashPlan:
@@ -92,9 +96,20 @@ def plan_text(plan: FlashPlan) -> str:
         "# in Linux_for_Tegra, as root, after the overlay was applied to rootfs/:",
         f"# {plan.layout} is made of {plan.source_layout.rsplit('/', 1)[1]}:",
         f"#   partition {DATA_LABEL} is added, last on the drive, and grows to its end",
-        plan.create_user.text(),
+        _user_text(plan),
         f"# with one device in recovery mode, USB 0955:{plan.board.usb_product}, "
         f"and CONFIRM={plan.serial}:",
         plan.flash.text(),
     ]
     return "\n".join(lines) + "\n"
+
+
+def unfitted_text(plan: FlashPlan) -> str:
+    """The plan where NVIDIA's package is not known, and with it whether the user is there."""
+    return f"{plan_text(plan)}# if {USER_IS_THERE}, {_CREATE_USER} is left out\n"
+
+
+def _user_text(plan: FlashPlan) -> str:
+    if not plan.has_user:
+        return plan.create_user.text()
+    return f"# {USER_IS_THERE}, with its password; {ROOTFS}/etc/hostname becomes {plan.unit}"

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 
+from offboard.fleet.ansible_reach import key_hint
 from offboard.fleet.fleet_file import Unit
 from offboard.fleet.overlay import Overlay
 from offboard.fleet.unit_overlay import system_file
@@ -51,5 +52,6 @@ def provision(
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(f"{name} not provisioned: {error}") from error
     if done.returncode != 0:
-        reason = done.stderr.decode(errors="replace").strip()[-400:]
-        raise ConfigError(f"{name} ({unit.address}) not provisioned: {reason or done.returncode}")
+        said = done.stderr.decode(errors="replace").strip()
+        reason = key_hint(said, unit) or said[-400:] or done.returncode
+        raise ConfigError(f"{name} ({unit.address}) not provisioned: {reason}")

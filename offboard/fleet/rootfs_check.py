@@ -125,7 +125,12 @@ def _imported(path: Path) -> Iterator[str]:
 
 
 def _run(argv: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv, capture_output=True, text=True, timeout=_PROGRAM_S, check=False)
+    """Its end; one that takes too long has failed, as ``timeout`` of coreutils says it (124)."""
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, timeout=_PROGRAM_S, check=False)
+    except subprocess.TimeoutExpired:
+        late = f"no end within {_PROGRAM_S} s; try again when this machine is less busy"
+        return subprocess.CompletedProcess(argv, 124, "", late)
 
 
 def _tail(done: subprocess.CompletedProcess[str]) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from offboard.fleet.flash import apply, flash, prepare
+from offboard.fleet.flash import NOT_FLASHED, apply, fitted, flash, prepare, saying
 from offboard.fleet.fleet_file import Fleet, Unit, load_fleet
-from offboard.fleet.plan import make_plan, plan_text
+from offboard.fleet.plan import make_plan, plan_text, unfitted_text
 from offboard.fleet.provision import provision
 from offboard.fleet.release_tree import release_of
 from offboard.fleet.workshop import Workshop, fingerprint
@@ -31,7 +31,7 @@ def plan(unit: _Unit, fleet: Path = FLEET_FILE, robot: Path | None = None) -> No
         robot: the robot file that the unit is thought to have, to be compared.
     """
     found = _unit(load_fleet(fleet), unit, robot)
-    print(plan_text(make_plan(unit, found)), end="")
+    print(unfitted_text(make_plan(unit, found)), end="")
 
 
 def flash_unit(
@@ -56,14 +56,15 @@ def flash_unit(
         confirm: the serial number on the unit's module.
         accept_license: you have read and accept NVIDIA's terms, so that it does not ask.
     """
-    workshop = Workshop(fleet, keys, out)
-    found = _unit(workshop.fleet(), unit, robot)
-    planned = make_plan(unit, found, accept_license)
-    _say(plan_text(planned))
-    overlay = workshop.overlay(unit, data_partition=True)
-    path = workshop.overlay_path(unit)
-    _say(f"{path}  sha256 {fingerprint(path)}")
-    ready = prepare(planned, overlay, found.target, bsp)
+    with saying(NOT_FLASHED):
+        workshop = Workshop(fleet, keys, out)
+        found = _unit(workshop.fleet(), unit, robot)
+        planned = fitted(make_plan(unit, found, accept_license), bsp)
+        _say(plan_text(planned))
+        overlay = workshop.overlay(unit, data_partition=True)
+        path = workshop.overlay_path(unit)
+        _say(f"{path}  sha256 {fingerprint(path)}")
+        ready = prepare(planned, overlay, found.target, bsp)
     _say(f"{ready} is ready for {unit}")
     flash(planned, ready, confirm, _say)
 

@@ -53,6 +53,16 @@ RECORDER = """\
 {{ echo "$0" "$@"; echo "ROOTFS_AB=$ROOTFS_AB"; pwd; }} >> {record}
 exit ${{STUB_EXIT:-0}}
 """
+USER_MAKER = """\
+#!/bin/sh
+# -u USER -n HOST, as NVIDIA's, which makes no user twice.
+{{ echo "$0" "$@"; echo "ROOTFS_AB=$ROOTFS_AB"; pwd; }} >> {record}
+[ "${{STUB_EXIT:-0}}" = 0 ] || exit "$STUB_EXIT"
+if grep -q "^$2:" rootfs/etc/passwd; then echo "user $2 exists" >&2; exit 1; fi
+echo "$2:x:1000:1000::/home/$2:/bin/bash" >> rootfs/etc/passwd
+echo "$4" > rootfs/etc/hostname
+printf '127.0.0.1 localhost\\n127.0.1.1 %s\\n' "$4" > rootfs/etc/hosts
+"""
 
 
 def fleet_text(**changes: str) -> str:
@@ -155,11 +165,10 @@ def made_rootfs(place: Path, python: str = "3.11") -> Path:
 
 def made_bsp(place: Path, python: str = "3.10") -> Path:
     """NVIDIA's folder with programs that only write down how they were called, in ``record``."""
-    tools = ("tools/l4t_create_default_user.sh", "tools/kernel_flash/l4t_initrd_flash.sh")
-    for tool in tools:
-        path = place / tool
-        path.parent.mkdir(parents=True, exist_ok=True)
-        executable(path, RECORDER.format(record=place / "record"))
+    (place / "tools/kernel_flash").mkdir(parents=True)
+    tools = {"l4t_create_default_user.sh": USER_MAKER, "kernel_flash/l4t_initrd_flash.sh": RECORDER}
+    for tool, text in tools.items():
+        executable(place / "tools" / tool, text.format(record=place / "record"))
     (place / "tools/kernel_flash/flash_l4t_t234_nvme_rootfs_ab.xml").write_text(LAYOUT)
     made_rootfs(place / "rootfs", python)
     return place

@@ -109,6 +109,42 @@ def test_an_answer_of_an_earlier_visit_is_not_taken_for_one_of_this(
     assert reach.install(units, {"duck": NEW}, slice_, Terms())["duck"].verdict == "away"
 
 
+REFUSED = (
+    'fatal: [duck]: UNREACHABLE! => {"changed": false, "msg": "Task failed: Failed to connect to '
+    'the host via ssh: Host key verification failed.", "unreachable": true}'
+)
+
+
+def test_a_unit_whose_host_key_is_not_known_is_told_with_what_to_do(
+    tmp_path: Path, slice_: Path
+) -> None:
+    play = executable(tmp_path / "play", f"#!/bin/sh\necho '{REFUSED}'\n")
+    reach = AnsibleReach(tmp_path / "ansible", [str(play)])
+    units = {"duck": made_fleet().unit("duck"), "bench": made_fleet().unit("bench")}
+    answers = reach.install(units, dict.fromkeys(units, NEW), slice_, Terms())
+    assert {answer.verdict for answer in answers.values()} == {"away"}
+    assert "ssh-keygen -R 10.0.0.17; ssh-keyscan 10.0.0.17 >>" in answers["duck"].reason
+    assert answers["bench"].reason == f"not reached; see {tmp_path / 'ansible' / 'log'}"
+    play.write_text("#!/bin/sh\n")
+    answers = reach.install(units, dict.fromkeys(units, NEW), slice_, Terms())
+    assert "ssh-keygen" not in answers["duck"].reason, "that was an earlier visit"
+    assert REFUSED in (tmp_path / "ansible" / "log").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_so_it_is_where_ansible_itself_says_it(tmp_path: Path, slice_: Path, monkeypatch) -> None:
+    ssh = executable(
+        tmp_path / "ssh", "#!/bin/sh\necho Host key verification failed. >&2\nexit 255\n"
+    )
+    monkeypatch.setenv("ANSIBLE_SSH_EXECUTABLE", str(ssh))
+    reach = AnsibleReach(tmp_path / "ansible", program(tmp_path, tmp_path / "unit"))
+    units = {"duck": made_fleet().unit("duck")}
+    answers = reach.install(units, {"duck": NEW}, slice_, Terms())
+    log = (tmp_path / "ansible" / "log").read_text()
+    assert "ssh-keyscan 10.0.0.17 >>" in answers["duck"].reason, log
+
+
 def test_a_batch_is_visited_side_by_side(tmp_path: Path, slice_: Path) -> None:
     program = executable(tmp_path / "play", f'#!/bin/sh\necho "$@" > {tmp_path}/argv\n')
     units = {f"u{number}": made_fleet().unit("duck") for number in range(12)}

@@ -16,12 +16,12 @@ from made_fleet import (
     made_workshop,
 )
 
-from offboard.fleet.flash import flash, prepare
-from offboard.fleet.plan import FlashPlan, make_plan
+from offboard.fleet.flash import NOT_FLASHED, fitted, flash, prepare, saying
+from offboard.fleet.plan import FlashPlan, make_plan, plan_text
 from offboard.fleet.recovery import recovery_devices, the_device
 from offboard.fleet.workshop import Workshop
 from offboard.main import main
-from protocol.errors import ConfigError
+from protocol.errors import ConfigError, StoreError
 
 PLAN = make_plan("duck", made_fleet().unit("duck"))
 RECOVERY = ("0955", "7523")
@@ -87,8 +87,35 @@ def test_a_tool_that_fails_is_no_success(bsp, tmp_path, monkeypatch) -> None:
 def test_a_flash_that_breaks_off_is_called_that(bsp, tmp_path) -> None:
     tool = bsp / "tools/kernel_flash/l4t_initrd_flash.sh"
     tool.write_text("#!/bin/sh\nexit 3\n")
-    with pytest.raises(ConfigError, match="NOT flashed completely"):
+    with pytest.raises(ConfigError, match=r"^duck was NOT flashed completely; .*: .*ended with 3"):
         run(bsp, made_usb(tmp_path / "usb", RECOVERY))
+
+
+@needs_root
+def test_the_next_unit_keeps_the_user_and_gets_its_own_name(bsp, tmp_path) -> None:
+    usb = made_usb(tmp_path / "usb", RECOVERY)
+    run(bsp, usb, plan=fitted(PLAN, bsp))
+    assert "field:" in (bsp / "rootfs/etc/passwd").read_text()
+    (bsp / "record").unlink()
+    goose = fitted(make_plan("goose", made_fleet().unit("duck")), bsp)
+    assert "rootfs/etc/passwd has field already" in plan_text(goose)
+    assert "create_default_user" not in plan_text(goose), "printed is what is done"
+    run(bsp, usb, plan=goose)
+    assert "create_default_user" not in (bsp / "record").read_text()
+    assert "l4t_initrd_flash" in (bsp / "record").read_text()
+    assert (bsp / "rootfs/etc/hostname").read_text() == "goose\n"
+    assert (bsp / "rootfs/etc/hosts").read_text() == "127.0.0.1 localhost\n127.0.1.1 goose\n"
+
+
+def test_a_fresh_root_file_system_gets_the_user(bsp) -> None:
+    assert fitted(PLAN, None) == fitted(PLAN, bsp) == PLAN
+    assert PLAN.create_user.text() in plan_text(PLAN)
+
+
+def test_what_fails_is_told_as_what_did_not_happen() -> None:
+    for error in (ConfigError("why"), StoreError("why"), OSError("why")):
+        with pytest.raises(ConfigError, match=r"^not flashed: why$"), saying(NOT_FLASHED):
+            raise error
 
 
 def test_a_machine_without_usb_has_no_device(tmp_path) -> None:
@@ -111,7 +138,7 @@ def test_the_package_is_made_ready_without_a_device(bsp, workshop) -> None:
 def test_a_root_for_another_release_of_jetpack_is_refused(tmp_path, workshop) -> None:
     bsp = made_bsp(tmp_path / "bsp", python="3.12")
     overlay = workshop.overlay("duck", data_partition=True)
-    with pytest.raises(ConfigError, match=r"^not flashed: .*python3\.10"):
+    with pytest.raises(ConfigError, match=r"would not start: .*python3\.10"):
         prepare(PLAN, overlay, workshop.fleet().unit("duck").target, bsp)
 
 
@@ -138,6 +165,7 @@ def test_a_plan_is_printed_and_nothing_written(command, workshop, tmp_path) -> N
     code, out, _ = command("plan", "duck", "--fleet", workshop.fleet_path)
     assert code == 0
     assert PLAN.flash.text() in out
+    assert "if rootfs/etc/passwd has field already, tools/l4t_create_default_user.sh is left" in out
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -162,3 +190,50 @@ def test_flashing_from_the_command_line_needs_the_serial(command, bsp) -> None:
     assert code == 2
     assert "not flashed: everything on duck would be erased. Compare the serial number" in said
     assert not (bsp / "record").exists()
+
+
+def refused(path: Path, data: bytes) -> None:
+    """The file system's answer to who is not root, as ``write_durably`` tells it."""
+    try:
+        raise PermissionError(13, "Permission denied", str(path))
+    except PermissionError as error:
+        raise StoreError(f"{path} cannot be written: {error}") from error
+
+
+def test_without_root_it_says_not_flashed_and_what_to_do(command, bsp, monkeypatch) -> None:
+    monkeypatch.setattr("offboard.fleet.flash.write_durably", refused)
+    code, _, said = command("flash", "duck", "--bsp", bsp)
+    assert code == 2
+    assert "not flashed: " in said
+    assert "cannot be written" in said
+    assert "needs root, as NVIDIA's tools do: sudo -E make flash" in said
+
+
+def test_an_overlay_that_cannot_be_written_is_told_as_not_flashed(command, bsp, workshop) -> None:
+    workshop.out.joinpath("units").write_text("no folder")
+    code, _, said = command("flash", "duck", "--bsp", bsp)
+    assert code == 2
+    assert "not flashed: " in said
+    assert "units/duck cannot be made" in said
+
+
+def test_a_layout_of_another_kind_is_told_as_not_flashed(command, bsp) -> None:
+    (bsp / PLAN.source_layout).write_text("<partition_layout/>")
+    code, _, said = command("flash", "duck", "--bsp", bsp)
+    assert code == 2
+    assert "not flashed: " in said
+    assert "no layout of one drive" in said
+
+
+def test_a_unit_that_is_no_jetson_is_told_as_not_flashed(command) -> None:
+    code, _, said = command("flash", "bench")
+    assert code == 2
+    assert "not flashed: bench has no Jetson" in said
+
+
+@needs_root
+def test_a_root_that_would_not_start_is_told_as_not_flashed(command, tmp_path) -> None:
+    code, _, said = command("flash", "duck", "--bsp", made_bsp(tmp_path / "bsp", python="3.12"))
+    assert code == 2
+    assert "not flashed: " in said
+    assert "no usr/bin/python3.10" in said

@@ -22,7 +22,7 @@ from made_fleet import (
 from offboard.fleet.fleet_file import Fleet
 from offboard.fleet.layout import DATA_LABEL
 from offboard.fleet.modules import TARGETS
-from offboard.fleet.overlay import MANIFEST, Entry, Overlay
+from offboard.fleet.overlay import LINKS, MANIFEST, Entry, Overlay
 from offboard.fleet.release_tree import make_release
 from offboard.fleet.unit_overlay import BOOT, BOOT_MODULES, RELEASE_UNITS, make_overlay
 from protocol.errors import ConfigError
@@ -85,6 +85,13 @@ def test_the_manifest_names_every_file_with_its_digest() -> None:
     assert listed.keys() == regular
     for path, digest in listed.items():
         assert hashlib.sha256(found[path].data).hexdigest() == digest
+
+
+def test_the_links_are_listed_beside_the_manifest() -> None:
+    found = files(overlay())
+    links = {path for path, entry in found.items() if entry.link is not None}
+    assert "opt/wombet/current" in links
+    assert set(found[LINKS].data.decode().splitlines()) == links
 
 
 def test_units_are_enabled_and_come_from_the_release_itself() -> None:

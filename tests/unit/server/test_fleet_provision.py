@@ -187,6 +187,15 @@ def test_a_unit_that_does_not_answer_is_not_called_provisioned(tmp_path: Path) -
         provision("duck", made_fleet().unit("duck"), overlay(), ssh)
 
 
+def test_a_unit_whose_host_key_is_not_known_is_told_with_what_to_do(tmp_path: Path) -> None:
+    body = (
+        "#!/bin/sh\nyes @@@@ | head -c 900 >&2\necho Host key verification failed. >&2\nexit 255\n"
+    )
+    ssh = [str(executable(tmp_path / "ssh", body))]
+    with pytest.raises(ConfigError, match=r"not provisioned: .*once: ssh-keygen -R 10\.0\.0\.17;"):
+        provision("duck", made_fleet().unit("duck"), overlay(), ssh)
+
+
 def test_who_is_not_root_asks_sudo_which_does_not_ask_back() -> None:
     fleet = made_fleet()
     assert remote_command(fleet.unit("bench")).startswith("sudo -n sh -c ")

@@ -15,21 +15,23 @@ from made_fleet import (
     HERE,
     MAIN,
     dependency,
-    made_fleet,
+    fleet_text,
     made_identity,
     made_release,
     made_rootfs,
     not_owned,
 )
 
-from offboard.fleet.overlay import Entry, Overlay
-from offboard.fleet.rootfs import apply_overlay, make_users
+from offboard.fleet.fleet_file import parse_fleet
+from offboard.fleet.overlay import LINKS, Entry, Overlay
+from offboard.fleet.rootfs import apply_overlay, make_users, set_hostname
 from offboard.fleet.rootfs_check import (
     import_problems,
     interpreter_problems,
     machine_problems,
     permission_problems,
     problems,
+    start_problems,
     unit_problems,
 )
 from offboard.fleet.unit_overlay import make_overlay
@@ -38,8 +40,8 @@ from protocol.errors import ConfigError
 SYSTEM_UNITS = Path("/usr/lib/systemd/system")
 
 
-def overlay(main: str = MAIN, data: bool = False) -> Overlay:
-    fleet = made_fleet()
+def overlay(main: str = MAIN, data: bool = False, bus: str = "/dev/ttyS1") -> Overlay:
+    fleet = parse_fleet(fleet_text().replace("/dev/ttyS1", bus), "fleet.toml")
     unit = fleet.unit("bench")
     release = made_release(unit.target, main)
     found = (fleet.server, fleet.operators, made_identity(), release, data)
@@ -89,6 +91,74 @@ def test_the_next_unit_finds_nothing_of_the_one_before(rootfs: Path) -> None:
     assert not first.exists()
     assert not (rootfs / "etc/systemd/system/var-lib-wombet.mount").exists()
     assert (rootfs / "etc/passwd").is_file(), "what is not ours stays"
+
+
+def links(rootfs: Path) -> set[str]:
+    return {str(path.relative_to(rootfs)) for path in rootfs.rglob("*") if path.is_symlink()}
+
+
+def test_the_next_unit_finds_no_link_of_the_one_before(rootfs: Path) -> None:
+    (rootfs / "etc/systemd/system").mkdir(parents=True)
+    mine = rootfs / "etc/systemd/system/mine.service"
+    mine.symlink_to("/dev/null")
+    put(rootfs, overlay(data=True, bus="/dev/ttyTHS1"))
+    put(rootfs, made := overlay(bus="usb:OTHER"))
+    assert links(rootfs) - {entry.path for entry in made.entries if entry.link} == {
+        "etc/systemd/system/mine.service"
+    }
+
+
+def test_a_file_of_the_systems_comes_back_when_nothing_lies_in_its_place(rootfs: Path) -> None:
+    """NVIDIA's own units are files in /etc, so a link that masks one lies in its place."""
+    (rootfs / "etc/systemd/system").mkdir(parents=True)
+    console = rootfs / "etc/systemd/system/nvgetty.service"
+    console.write_text("NVIDIA's")
+    for _ in range(2):
+        put(rootfs, overlay(bus="/dev/ttyTHS1"))
+        assert os.readlink(console) == "/dev/null"
+    put(rootfs, overlay())
+    assert not console.is_symlink()
+    assert console.read_text() == "NVIDIA's"
+    assert [path.name for path in console.parent.glob(".*")] == []
+
+
+def test_a_list_of_links_that_leads_out_of_the_root_is_refused(rootfs: Path) -> None:
+    put(rootfs, overlay())
+    (rootfs / LINKS).write_text("../precious\n")
+    (rootfs.parent / "precious").touch()
+    with pytest.raises(ConfigError, match="cannot be a file of the overlay"):
+        put(rootfs, overlay())
+    assert (rootfs.parent / "precious").exists()
+
+
+def test_a_system_is_called_by_its_own_name_and_no_other_machine_is(
+    rootfs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "hostname").write_text("this machine's")
+    (rootfs / "etc/hostname").symlink_to(tmp_path / "hostname")
+    set_hostname(rootfs, "goose", not_owned)
+    assert (rootfs / "etc/hostname").read_text() == "goose\n"
+    assert (rootfs / "etc/hosts").read_text() == "127.0.1.1 goose\n"
+    assert (tmp_path / "hostname").read_text() == "this machine's"
+
+
+def late(argv: list[str], **options: float) -> None:
+    raise subprocess.TimeoutExpired(argv, options["timeout"])
+
+
+def test_programs_that_take_too_long_are_told_and_no_traceback(
+    rootfs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(rootfs, overlay())
+    (rootfs / "usr/lib/systemd/system").mkdir(parents=True)
+    monkeypatch.setattr(subprocess, "run", late)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr("platform.machine", lambda: HERE.machine)
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    with pytest.raises(ConfigError, match="systemd-sysusers did not end within 30 s; try again"):
+        make_users(rootfs)
+    for found in (start_problems(rootfs, HERE), unit_problems(rootfs)):
+        assert "no end within 60 s; try again" in next(found)
 
 
 def test_applying_twice_changes_nothing(rootfs: Path) -> None:
