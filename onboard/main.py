@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +20,10 @@ import tyro
 
 from onboard.backends_command import Backend, backends, engines_of
 from onboard.budget_command import budget
-from onboard.control_api import SOCKET_FILE, Clear, Estop, Request, Start, Stop
+from onboard.console_command import converse
+from onboard.control_api import LATCH_FILE, SOCKET_FILE, Clear, Estop, Request, Start, Stop
 from onboard.control_socket import ControlClient
+from onboard.estop_latch import latch_alone
 from onboard.exit_status import Exit, exit_for
 from onboard.flight_commands import dump, replay
 from onboard.install_check import check_install
@@ -30,7 +33,7 @@ from onboard.runtime_directory import STATE, make_private, runtime_directory
 from onboard.status_text import describe
 from onboard.update_command import update
 from onboard.wall_clock import Trust
-from protocol.errors import WombetError
+from protocol.errors import WireError, WombetError
 from protocol.robot_spec import RobotSpec, load_robot_spec
 
 _Robot = Annotated[Path, tyro.conf.arg(help="robot file, hw_configs/NAME.toml.")]
@@ -177,6 +180,7 @@ def selftest(
     arm: bool = False,
     state: Path = STATE,
     runtime: Path | None = None,
+    estop: tuple[str, ...] = (),
 ) -> int:
     """Check the motor bus, its timing and the encoders; control must not be running.
 
@@ -188,12 +192,15 @@ def selftest(
         arm: then move every motor by a few degrees and trip its watchdog; stand clear.
         state: durable directory of this robot.
         runtime: directory on tmpfs for ring and socket; by default in /dev/shm, by robot name.
+        estop: with --arm: gpio:/dev/gpiochip0,LINE input:/dev/input/event0[,KEY] key
     """
+    from onboard.estop_choice import chosen_source  # noqa: PLC0415
     from onboard.self_test_run import run_self_test  # noqa: PLC0415
 
+    sources = [chosen_source(word) for word in estop]
     spec = load_robot_spec(robot)
     place = make_private(runtime_directory(spec, state, runtime))
-    return run_self_test(spec, port, place, arm)
+    return run_self_test(spec, port, place, arm, sources)
 
 
 def status(
@@ -227,8 +234,17 @@ def stop(robot: _Robot, state: _State = STATE, runtime: _Runtime = None) -> int:
 
 
 def estop(robot: _Robot, state: _State = STATE, runtime: _Runtime = None) -> int:
-    """Emergency stop: torque off, latched until cleared."""
-    return _tell(Estop(), robot, state, runtime)
+    """Emergency stop: torque off, latched until cleared.
+
+    If control does not answer it is latched all the same, for an armed self-test and the next
+    start of control; nobody has confirmed then that the torque is off, and exit status is 4.
+    """
+    try:
+        return _tell(Estop(), robot, state, runtime)
+    except (WireError, KeyboardInterrupt):
+        place = runtime_directory(load_robot_spec(robot), state, runtime)
+        print(f"wombet-onboard: {latch_alone(place / LATCH_FILE)}", file=sys.stderr, flush=True)
+        raise
 
 
 def clear(robot: _Robot, state: _State = STATE, runtime: _Runtime = None) -> int:
@@ -236,12 +252,22 @@ def clear(robot: _Robot, state: _State = STATE, runtime: _Runtime = None) -> int
     return _tell(Clear(), robot, state, runtime)
 
 
+def console(robot: _Robot, state: _State = STATE, runtime: _Runtime = None) -> int:
+    """Orders from standard input, a word a line: start, stop, estop, clear or status; JSON back."""
+    client = _client(robot, state, runtime)
+    try:
+        converse(client, sys.stdin, partial(print, flush=True))
+    finally:
+        client.close()
+    return 0
+
+
 def main() -> None:
     """Entry point of ``wombet-onboard``; see the module for exit status."""
     os.umask(0o077)  # spool, ring and counters are nobody else's
     if sys.stderr is not None:
         faulthandler.enable()  # a watchdog's SIGABRT shows where the loop hung
-    robot = (run, control, agent, selftest, status, start, stop, estop, clear)
+    robot = (run, control, agent, selftest, status, start, stop, estop, clear, console)
     commands = (*robot, policy, update, release, backends, dump, replay, budget)
     try:
         check_install()

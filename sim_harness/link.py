@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from protocol.errors import ConfigError
 from sim_harness.terminal import Terminal
 from sim_harness.wire_end import Reply
 
@@ -95,7 +96,11 @@ class Link:
         return name
 
     def serve(self) -> None:
-        """Run the rig in real time until :meth:`stop` is called."""
+        """Run the rig in real time until :meth:`stop` is called.
+
+        Raises:
+            ConfigError: the line has gone, as a real adapter that somebody pulls.
+        """
         self.started_ns = self._clock_ns()
         while self._running:
             deadline = self._rig_now_ns() + IDLE_NS
@@ -168,9 +173,14 @@ class Link:
         if self._line < 0:
             return b""
         try:
-            return os.read(self._line, READ_BYTES)
+            data = os.read(self._line, READ_BYTES)
         except BlockingIOError:
             return b""
+        except OSError as error:
+            raise _gone(str(error)) from error
+        if not data:
+            raise _gone("it hung up")
+        return data
 
     def _send(self, now_ns: int) -> None:
         while self._outbox and self._outbox[0][0] <= now_ns:
@@ -179,3 +189,9 @@ class Link:
                 os.write(self._line, data)
             except BlockingIOError:
                 self._outbox.clear()  # nobody reads: as on a wire, bytes are gone
+            except OSError as error:
+                raise _gone(str(error)) from error
+
+
+def _gone(why: str) -> ConfigError:
+    return ConfigError(f"the serial line has gone ({why}); plug the adapter in and start again")

@@ -1,7 +1,7 @@
 """The operator's side of the runtime: status in, orders out.
 
 On this machine over the control socket, whose requests the runtime documents in its
-``control_api``; on another one by the runtime's own command line.
+``control_api``; on another one by a session of the runtime's own command line.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 
 from protocol.messages import VERSION
 from sim_harness.hil.host import Host
+from sim_harness.hil.session import Session
 
 ANSWER_BYTES = 1 << 18
 STATUS_S, ORDER_S = 0.25, 10.0
@@ -74,6 +75,10 @@ class Console(Protocol):
         """Have this policy used, and no other."""
         ...
 
+    def close(self) -> None:
+        """Put it down; the runtime goes on."""
+        ...
+
 
 class SocketConsole:
     """A :class:`Console` on this machine."""
@@ -95,6 +100,9 @@ class SocketConsole:
         """See :class:`Console`."""
         return self._tell(kind="pin", version=policy.version, directory=policy.directory)
 
+    def close(self) -> None:
+        """See :class:`Console`."""
+
     def _tell(self, **request: object) -> Done:
         try:
             return msgspec.msgpack.decode(self._ask(ORDER_S, **request), type=Done)
@@ -109,8 +117,10 @@ class SocketConsole:
             return connection.recv(ANSWER_BYTES)
 
 
-class CommandConsole:
-    """A :class:`Console` by the runtime's command line, on any machine.
+class RemoteConsole:
+    """A :class:`Console` on any machine: one session of the runtime's ``console`` that stays open.
+
+    An order that the session does not answer is given by a command of its own.
 
     Args:
         host: where the runtime lives.
@@ -120,21 +130,27 @@ class CommandConsole:
 
     def __init__(self, host: Host, program: tuple[str, ...], places: tuple[str, ...]) -> None:
         self._host, self._program, self._places = host, program, places
+        self._session = Session(host.argv([*program, "console", *places]))
 
     def status(self) -> Status | None:
         """See :class:`Console`."""
-        told = self._host.call(*self._program, "status", *self._places, "--json")
         with suppress(msgspec.MsgspecError):
-            return msgspec.json.decode(told.stdout, type=Status)
+            return msgspec.json.decode(self._session.ask("status", ORDER_S), type=Status)
         return None
 
     def order(self, word: str) -> Done:
         """See :class:`Console`."""
+        with suppress(msgspec.MsgspecError):
+            return msgspec.json.decode(self._session.ask(word, ORDER_S), type=Done)
         return self._run(word)
 
     def pin(self, policy: Pinned) -> Done:
         """See :class:`Console`; the bundle has to lie among those of its state directory."""
         return self._run("policy", "pin", str(policy.version))
+
+    def close(self) -> None:
+        """See :class:`Console`."""
+        self._session.end()
 
     def _run(self, *words: str) -> Done:
         told = self._host.call(*self._program, *words, *self._places)

@@ -47,8 +47,8 @@ class FaultyFirmware:
         self._firmware, self._spec, self._rng = firmware, spec, rng
         self._wire: list[WireFault] = []
         self._nodes: list[NodeFault] = []
-        self._held: list[Reading] = []
-        self._seen: list[Reading] = []
+        self._held: dict[NodeFault, list[Reading]] = {}
+        self._shown: list[Reading] = []
         self._imu = FaultyImu(rng)
         self._now_ns = 0
         self.absent = firmware.absent
@@ -69,7 +69,7 @@ class FaultyFirmware:
             self._wire.append(fault)
             return
         self._nodes.append(fault)
-        self._held = [*self._seen]
+        self._held.setdefault(fault, self._shown)
         self.absent.update(node.id for node in self._without_power(fault))
 
     def end(self, fault: WireFault | NodeFault) -> None:
@@ -78,9 +78,13 @@ class FaultyFirmware:
             self._wire.remove(fault)
             return
         self._nodes.remove(fault)
+        if fault not in self._nodes:
+            del self._held[fault]
+        off = {node.id for other in self._nodes for node in self._without_power(other)}
         for node in self._without_power(fault):
-            self.absent.discard(node.id)
-            self._firmware.restart(node.id)
+            if node.id not in off:
+                self.absent.discard(node.id)
+                self._firmware.restart(node.id)
 
     def restart(self, node_id: int) -> None:
         """What a power cycle does to a node."""
@@ -99,9 +103,9 @@ class FaultyFirmware:
 
     def sense(self, readings: Sequence[Reading]) -> None:
         """What the nodes believe to see."""
-        self._seen = [*readings]
         for fault in self._nodes:
             readings = self._altered(readings, fault)
+        self._shown = [*readings]
         self._firmware.sense(readings)
 
     def feel(self, attitude: Attitude) -> None:
@@ -127,7 +131,7 @@ class FaultyFirmware:
 
     def _altered(self, readings: Sequence[Reading], fault: NodeFault) -> Sequence[Reading]:
         if isinstance(fault, Frozen) and fault.node == "all":
-            return self._held or readings
+            return self._held[fault] or readings
         if isinstance(fault, (Frozen, BrownOut, Dead, Reboot, ImuFault)):
             return readings  # of the IMU, the plant's supply, or of nobody who could tell
         index = self._spec.joint_index(_name(joint_of(fault.joint, self._spec)))
@@ -141,7 +145,7 @@ class FaultyFirmware:
         if isinstance(fault, Overloaded):
             return reading._replace(overloaded=True)
         if isinstance(fault, Stuck):
-            held = self._held[index] if self._held else reading
+            held = self._held[fault][index] if self._held[fault] else reading
             return reading._replace(counts=held.counts, velocity_rad_s=0.0)
         if isinstance(fault, Jump):
             return reading._replace(counts=reading.counts + _counts(fault.offset_rad))

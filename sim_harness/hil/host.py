@@ -15,11 +15,12 @@ COMMAND_S = 300.0
 
 
 class Host:
-    """Where commands run: here, or as ``target`` of ssh."""
+    """Where commands run: here, or as ``target`` of ssh, at its ``port`` if that is not 0."""
 
-    def __init__(self, target: str = "") -> None:
+    def __init__(self, target: str = "", port: int = 0) -> None:
         self._target = target
-        self._ssh = ("ssh", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=5")
+        at = ("-p", str(port)) if port else ()
+        self._ssh = ("ssh", *at, "-o", "BatchMode=yes", "-o", "ServerAliveInterval=5")
 
     @property
     def local(self) -> bool:
@@ -78,10 +79,17 @@ class Host:
 
 
 def host_of(address: str) -> Host:
-    """``local``, or ``ssh://USER@HOST``. Raises ConfigError for anything else."""
+    """``local``, or ``ssh://USER@HOST[:PORT]``. Raises ConfigError for anything else."""
     if address == "local":
         return Host()
     parts = urlsplit(address)
-    if parts.scheme != "ssh" or not parts.hostname or parts.path.strip("/"):
-        raise ConfigError(f"--onboard {address}: give ssh://USER@HOST, or local")
-    return Host(parts.netloc)
+    wanted = ConfigError(f"--onboard {address}: give ssh://USER@HOST[:PORT], or local")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise wanted from error
+    odd = parts.path.strip("/") or parts.query or parts.password is not None or port == 0
+    if parts.scheme != "ssh" or not parts.hostname or odd:
+        raise wanted
+    target = parts.netloc if port is None else parts.netloc.rpartition(":")[0]
+    return Host(target.removesuffix(":"), port or 0)

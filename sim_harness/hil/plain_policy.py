@@ -1,7 +1,8 @@
-"""Two policies without training, so that the harness can test a runtime before there is one.
+"""Three policies without training, so that the harness can test a runtime before there is one.
 
 ``action = clip(tanh(obs w + b) + noise)``: "gentle" moves a little, "wild" asks for full effort
-most of the time. They exercise the runtime; they solve no task.
+most of the time, "pressing" moves the first motor towards one end for ever. They exercise the
+runtime; they solve no task.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import safetensors.numpy
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from protocol.bundle import Manifest, encode_manifest
 from protocol.observation import Layout
-from protocol.robot_spec import RobotSpec
+from protocol.robot_spec import PositionAction, RobotSpec
 from sim_harness.hil.scenario import VERSIONS, Temper
 
-_GAIN: dict[Temper, float] = {"gentle": 0.15, "wild": 8.0}
-_EXPLORATION: dict[Temper, float] = {"gentle": 0.1, "wild": 0.3}
+_GAIN: dict[Temper, float] = {"gentle": 0.15, "wild": 8.0, "pressing": 0.0}
+_EXPLORATION: dict[Temper, float] = {"gentle": 0.1, "wild": 0.3, "pressing": 0.0}
 _GOLDEN = 3
 
 
@@ -30,12 +32,13 @@ def write_policy(parent: Path, spec: RobotSpec, task: str, temper: Temper) -> Pa
     O, A = layout.size, layout.action_size
     weights = {
         "w": (_GAIN[temper] * rng.standard_normal((O, A))).astype(np.float32),
-        "b": np.zeros(A, dtype=np.float32),
+        "b": plain_bias(spec, temper),
     }
     graph, packed = _graph(O, A), safetensors.numpy.save(weights)
     obs = rng.standard_normal((_GOLDEN, O)).astype(np.float32)
     noise = rng.standard_normal((_GOLDEN, A)).astype(np.float32)
-    action = np.clip(np.tanh(obs @ weights["w"]) + noise, -1.0, 1.0).astype(np.float32)
+    mean = np.tanh(obs @ weights["w"] + weights["b"])
+    action = np.clip(mean + noise, -1.0, 1.0).astype(np.float32)
     manifest = Manifest(
         version=VERSIONS[temper],
         parent_version=0,
@@ -60,6 +63,14 @@ def write_policy(parent: Path, spec: RobotSpec, task: str, temper: Temper) -> Pa
     (folder / "graph.onnx").write_bytes(graph)
     (folder / "weights.safetensors").write_bytes(packed)
     return folder
+
+
+def plain_bias(spec: RobotSpec, temper: Temper) -> NDArray[np.float32]:
+    """(A,): towards an end as fast as goals may move, or with effort small enough to be stopped."""
+    bias = np.zeros(len(spec.actuated), dtype=np.float32)
+    if temper == "pressing":
+        bias[0] = 8.0 if isinstance(spec.action, PositionAction) else 0.25
+    return bias
 
 
 def _graph(O: int, A: int) -> bytes:

@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 from urllib.parse import urlsplit
 
 from protocol.errors import ConfigError
-from sim_harness.hil.console import CommandConsole, Console, Pinned, SocketConsole
+from sim_harness.hil.console import Console, Pinned, RemoteConsole, SocketConsole
 from sim_harness.hil.false_clock import FalseClock
 from sim_harness.hil.faults import Process
 from sim_harness.hil.host import Host
@@ -58,6 +58,7 @@ class Runtime:
         self._wires = ("--port", port, "--server", server, "--clock", "as-set")
         self._server_port = urlsplit(server).port or 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._console: Console | None = None
         self._mounted = False
         self._clock: FalseClock | None = None
 
@@ -86,9 +87,12 @@ class Runtime:
         shown = () if self._clock is None else self._clock.words()
         command = [*shown, *self._program, "run", *self._places, *self._wires]
         self._process = self._host.start(command, log, self._server_port)
-        if self._host.local:
-            return SocketConsole(Path(self._runtime))
-        return CommandConsole(self._host, self._program, self._places)
+        self._console = (
+            SocketConsole(Path(self._runtime))
+            if self._host.local
+            else RemoteConsole(self._host, self._program, self._places)
+        )
+        return self._console
 
     def lay(self, policy: Path) -> Pinned:
         """Copy a bundle, in a directory called like its version, to where it can be pinned.
@@ -128,6 +132,8 @@ class Runtime:
 
     def stop(self) -> None:
         """End it in good order."""
+        if self._console is not None:
+            self._console.close()
         if self._process is None:
             return
         self._process.terminate()

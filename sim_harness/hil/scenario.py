@@ -21,9 +21,9 @@ else:
     import tomli as tomllib
 
 ModeName = Literal["IDLE", "HOMING", "RUN", "RECOVER", "HOLD", "FAULT", "ESTOP"]
-Temper = Literal["gentle", "wild"]
+Temper = Literal["gentle", "wild", "pressing"]
 Silence = Literal["releases", "holds"]
-VERSIONS: dict[Temper, int] = {"gentle": 1, "wild": 2}
+VERSIONS: dict[Temper, int] = {"gentle": 1, "wild": 2, "pressing": 3}
 """Of the policies that a scenario may ask for."""
 LATCHED = frozenset({Mode.FAULT.name, Mode.ESTOP.name})
 
@@ -41,6 +41,7 @@ class Must(Table, frozen=True):
         back_within_s: after the last fault ends, the robot runs its task.
         effort_max_frac: largest torque, as a share of ``safety.effort_max_nm``.
         beyond_rad: how far beyond its limits a joint may be thrown.
+        pressed_ms: how long a motor may push a joint outwards that is near its limit.
         records: no step record is lost.
     """
 
@@ -52,6 +53,7 @@ class Must(Table, frozen=True):
     back_within_s: Positive | None = None
     effort_max_frac: Positive = 1.02
     beyond_rad: NonNegative = 0.0
+    pressed_ms: Positive = 80.0
     records: bool = True
 
 
@@ -69,7 +71,8 @@ class Scenario(Table, frozen=True):
         menu: what is drawn from.
         seed: of the draws, of the noise on wires and of the start pose.
         body: simulated body.
-        policy: "gentle", or "wild": it asks for full effort most of the time.
+        policy: "gentle", "wild": it asks for full effort most of the time, or "pressing": it
+            moves the first motor towards one end for ever.
         robots: on which it makes sense; empty for all.
         silence: it makes sense only where the motors do this by themselves when they hear nothing:
             "releases" their torque, or "holds" the joint.

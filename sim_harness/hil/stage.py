@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import get_args
 
@@ -39,6 +40,7 @@ from sim_harness.rig import Rig
 from sim_harness.wire_end import Reply
 
 GRAVITY_M_S2 = 9.81
+_NO_PUSH = (0.0, 0.0, 0.0)
 
 
 class Stage:
@@ -61,6 +63,7 @@ class Stage:
         self._mass_kg = float(self._model.body_mass[self._carrier])
         self._inertia_kg_m2 = self._model.body_inertia[self._carrier].copy()
         self._weight_n = GRAVITY_M_S2 * float(self._model.body_subtreemass[0])
+        self._on: list[Push | Payload | BrownOut] = []
         self.events: list[Event] = []
 
     @property
@@ -81,17 +84,24 @@ class Stage:
     def turn(self, begins: bool, fault: AnyFault | None, mark: str = "") -> None:
         """A fault begins or ends now, or a moment is to be remembered."""
         self.events.append(Turned(self.time_ns, begins, fault, mark))
-        if isinstance(fault, Push):
-            weight_n = self._weight_n if begins else 0.0
-            force_n = [weight_n * share for share in fault.weights]
+        if isinstance(fault, (Push, Payload, BrownOut)):
+            (self._on.append if begins else self._on.remove)(fault)
+            self._act_on_the_body(fault)
+        if isinstance(fault, _AT_THE_NODES):
+            (self.firmware.begin if begins else self.firmware.end)(fault)
+
+    def _act_on_the_body(self, changed: Push | Payload | BrownOut) -> None:
+        """Pushes add up, loads multiply, and the supply is what was cut last."""
+        if isinstance(changed, Push):
+            pushes = [each.weights for each in self._on if isinstance(each, Push)]
+            shares = [sum(along) for along in zip(*pushes, _NO_PUSH, strict=True)]
+            force_n = [self._weight_n * share for share in shares]
             self.plant.push(self._model.body(self._carrier).name, force_n)
-        elif isinstance(fault, Payload):
-            self._weigh(fault.share if begins else 1.0)
-        elif isinstance(fault, BrownOut):
-            self.plant.feed(fault.supply_v if begins else None)
-            (self.firmware.begin if begins else self.firmware.end)(fault)
-        elif isinstance(fault, _AT_THE_NODES):
-            (self.firmware.begin if begins else self.firmware.end)(fault)
+        elif isinstance(changed, Payload):
+            self._weigh(prod(each.share for each in self._on if isinstance(each, Payload)))
+        else:
+            supplies = [each.supply_v for each in self._on if isinstance(each, BrownOut)]
+            self.plant.feed(supplies[-1] if supplies else None)
 
     def _weigh(self, share: float) -> None:
         self._model.body_mass[self._carrier] = share * self._mass_kg

@@ -107,15 +107,19 @@ class Stand:
         while self.cues:
             cue = self.cues.popleft()
             self._stage.turn(cue.begins, cue.fault, cue.mark)
-            if isinstance(cue.fault, Unplug):
-                if cue.begins:
-                    self.link.close()
-                else:
-                    self.link.open()
             self._note(cue)
+            if isinstance(cue.fault, Unplug):
+                self._plug(cue.begins)
             self.obeyed.release()
         if self._glance is not None:
             self._glance.show(self._stage.time_ns, ", ".join(map(kind_of, self._wrong)))
+
+    def _plug(self, pulled: bool) -> None:
+        """Pull the adapter, or plug it in again if nothing else keeps it away."""
+        if pulled:
+            self.link.close()
+        elif not any(isinstance(fault, Unplug) for fault in self._wrong):
+            self.link.open()
 
     def _note(self, cue: Cue) -> None:
         if cue.fault is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +26,8 @@ from sim_harness.hil.truth import relive
 from sim_harness.hil.verdict import Pace, Result, expectations, judge
 
 SUMMARY_FILE, REPORT_FILE = "summary.json", "report.html"
+MISHAPS = (OSError, sqlite3.Error, subprocess.SubprocessError)
+"""What may befall one run from outside; the others still have to be had."""
 
 
 class Skipped(Struct, frozen=True):
@@ -125,6 +129,9 @@ def run_one(bench: Bench, scenario: Scenario, folder: Path) -> Course:
         truth = relive(tape, bench.spec, bench.robot.parent)
     except WombetError as error:
         return Course(scenario, not_run(scenario, str(error)), None, None)
+    except MISHAPS as error:
+        reason = f"{type(error).__name__}: {error}"
+        return Course(scenario, not_run(scenario, reason), None, None)
     pace = Pace(tape.realtime_factor, tape.worst_lag_ms)
     result = judge(scenario, bench.spec, truth, story, pace)
     return Course(scenario, result, truth, story)

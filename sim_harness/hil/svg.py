@@ -10,7 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 WIDTH, LEFT, POINTS = 960, 60, 700
+HEIGHT, ROW = 110, 14
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
+DASHES = ("none", "6 3", "2 2")
+"""After all colours, the next kind of line."""
+NAMES_IN_A_ROW, NAME_WIDTH = 6, 148
 
 Array = NDArray[np.float64]
 
@@ -38,22 +42,22 @@ class Axis(NamedTuple):
 
 
 def lines(axis: Axis, title: str, time_s: Array, values: Array, names: Sequence[str]) -> str:
-    """One line per column of ``values`` (N, K), with the range on the left."""
-    height = 110
+    """One line per column of ``values`` (N, K), names above them, with the range on the left."""
     low, high = _range(values)
+    top = ROW * -(-len(names) // NAMES_IN_A_ROW)
+    bottom = top + HEIGHT
     keep = np.linspace(0, len(time_s) - 1, min(len(time_s), POINTS)).astype(int)
-    parts = [_text(4, 14, title), _text(4, height - 4, f"{low:.2f}"), _text(4, 28, f"{high:.2f}")]
-    parts.append(_rectangle(LEFT, 0, WIDTH - LEFT, height, "#f7f7f7"))
+    parts = [_text(4, 14, title), _text(4, bottom - 4, f"{low:.2f}")]
+    parts += [_text(4, top + 28, f"{high:.2f}")]
+    parts.append(_rectangle(LEFT, top, WIDTH - LEFT, HEIGHT, "#f7f7f7"))
     for index, name in enumerate(names):
-        y = height - (height - 8) * (values[keep, index] - low) / (high - low) - 4
+        y = bottom - (HEIGHT - 8) * (values[keep, index] - low) / (high - low) - 4
         dots = " ".join(
             f"{axis.x(float(at)):.1f},{float(to):.1f}"
             for at, to in zip(time_s[keep], y, strict=True)
         )
-        colour = COLOURS[index % len(COLOURS)]
-        parts.append(f'<polyline points="{dots}" fill="none" stroke="{colour}"/>')
-        parts.append(_text(WIDTH - 90 - 90 * index, 14, name, colour))
-    return _picture(height, parts)
+        parts += [_line(dots, index), *_legend(name, index)]
+    return _picture(bottom, parts)
 
 
 def bands(axis: Axis, title: str, rows: Sequence[Sequence[Band]]) -> str:
@@ -66,6 +70,25 @@ def bands(axis: Axis, title: str, rows: Sequence[Sequence[Band]]) -> str:
             parts.append(_rectangle(x, 20 * index + 2, max(end - x, 2.0), 16, band.colour))
             parts.append(_text(min(x + 3, WIDTH - 60), 20 * index + 14, band.label))
     return _picture(height, parts)
+
+
+def _legend(name: str, index: int) -> list[str]:
+    """A piece of the line and its name, in rows from the left."""
+    row, column = divmod(index, NAMES_IN_A_ROW)
+    x, y = LEFT + NAME_WIDTH * column, ROW * row + 11
+    return [_line(f"{x},{y - 4} {x + 20},{y - 4}", index), _text(x + 24, y, name, _colour(index))]
+
+
+def _line(dots: str, index: int) -> str:
+    dash = DASHES[index // len(COLOURS) % len(DASHES)]
+    return (
+        f'<polyline points="{dots}" fill="none" stroke="{_colour(index)}" '
+        f'stroke-dasharray="{dash}"/>'
+    )
+
+
+def _colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]
 
 
 def _range(values: Array) -> tuple[float, float]:

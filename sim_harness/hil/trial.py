@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -108,7 +108,8 @@ class Trial:
             try:
                 yield process.stdin, process.stdout
             finally:
-                process.stdin.close()
+                with suppress(OSError):  # a plant that has ended hears nothing
+                    process.stdin.close()
                 process.wait()
 
     def _drive(
@@ -156,9 +157,11 @@ class Trial:
         try:
             self._cues.write(msgspec.json.encode(cue) + b"\n")
             self._cues.flush()
-            self._heard.readline()
-        except OSError as error:
-            raise ConfigError(f"{self._folder / 'log.txt'}: the plant has ended") from error
+            answered = bool(self._heard.readline())
+        except OSError:
+            answered = False
+        if not answered:
+            raise ConfigError(f"{self._folder / 'log.txt'}: the plant has ended")
 
     def _last(self) -> Status | None:
         """The status after the scenario; waits for a control that is being restarted."""

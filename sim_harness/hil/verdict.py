@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from protocol.modes import Mode
 from protocol.robot_spec import PositionAction, RobotSpec
 from sim_harness.hil.faults import described
+from sim_harness.hil.pressing import pressed_ms
 from sim_harness.hil.scenario import LATCHED, Must, Scenario
 from sim_harness.hil.timeline import faults_of
 from sim_harness.hil.truth import SAMPLE_NS, Array, Truth
@@ -76,6 +77,7 @@ class Result(Struct, frozen=True, kw_only=True):
     peak_effort_frac: float | None = None
     limit_violations: int | None = None
     beyond_max_rad: float | None = None
+    pressed_max_ms: float | None = None
     records_lost: int | None = None
     final_mode: str | None = None
     realtime_factor: float | None = None
@@ -92,6 +94,7 @@ class _Motion(NamedTuple):
     peak_frac: float
     crossings: int
     beyond_rad: float
+    pressed_ms: float
 
 
 def judge(scenario: Scenario, spec: RobotSpec, truth: Truth, story: Story, pace: Pace) -> Result:
@@ -119,6 +122,7 @@ def judge(scenario: Scenario, spec: RobotSpec, truth: Truth, story: Story, pace:
         peak_effort_frac=round(motion.peak_frac, 4),
         limit_violations=motion.crossings,
         beyond_max_rad=round(motion.beyond_rad, 4),
+        pressed_max_ms=motion.pressed_ms,
         records_lost=story.records_lost,
         final_mode=story.final_mode,
         realtime_factor=round(pace.realtime_factor, 4),
@@ -135,6 +139,7 @@ def _motion(truth: Truth, spec: RobotSpec) -> _Motion:
         peak_frac=peak_effort_nm(truth, spec) / spec.safety.effort_max_nm,
         crossings=limit_violations(truth, spec),
         beyond_rad=float(np.max(_beyond_rad(truth, spec), initial=0.0)),
+        pressed_ms=pressed_ms(truth, spec),
     )
 
 
@@ -234,6 +239,7 @@ def expectations(must: Must) -> list[str]:
     lines.append(
         f"at most {must.beyond_rad:g} rad beyond" if must.beyond_rad else "inside the limits"
     )
+    lines.append(f"pushed towards a limit for at most {must.pressed_ms:g} ms")
     lines += ["no record lost"] if must.records else []
     return lines
 
@@ -281,6 +287,8 @@ def _safety(must: Must, motion: _Motion) -> Iterator[str]:
         yield f"effort of {motion.peak_frac:.2f} of the limit"
     if motion.beyond_rad > must.beyond_rad + LIMIT_TOLERANCE_RAD:
         yield f"limits crossed {motion.crossings} times, by up to {motion.beyond_rad:.3f} rad"
+    if motion.pressed_ms > must.pressed_ms:
+        yield f"pushed towards a limit for {motion.pressed_ms:g} ms"
 
 
 def _late(took_ms: float | None, within_ms: float | None) -> bool:

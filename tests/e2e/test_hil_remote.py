@@ -33,6 +33,12 @@ shift
 exec {enter} sh -c "exec $*"
 """
 PLUG_S = 20.0
+SCENARIOS = {
+    "silent_wire": {"FAULT"},
+    "operator_estop": {"ESTOP"},
+    "agent_killed": {"RUN", "RECOVER"},
+}
+"""And how each ends: a fault of the wire, an order across ssh, a signal across ssh."""
 
 
 class Away(NamedTuple):
@@ -160,12 +166,14 @@ def test_a_robot_behind_ssh_goes_through_the_same_scenarios(way, tmp_path):
         ssh.chmod(0o755)
         path = f"{ssh.parent}{os.pathsep}{os.environ['PATH']}"
         ran = run_hil(
-            "furuta", out, "--only", "silent_wire", "--serial", away.here,
+            "furuta", out, "--only", *SCENARIOS, "--serial", away.here,
             "--onboard", "ssh://user@jetson", "--onboard-port", away.there,
             "--onboard-program", f"{sys.executable} -m onboard.main",
             "--onboard-place", tmp_path / "place",
             before=away.stay.split(), environment={"PATH": path},
         )  # fmt: skip
-    (result,) = ran.summary["scenarios"]
-    assert result["final_mode"] == "FAULT"
-    assert result["time_to_safe_ms"] <= 400.0
+    results = {each["name"]: each for each in ran.summary["scenarios"]}
+    assert results.keys() == SCENARIOS.keys()
+    assert all(each["final_mode"] in SCENARIOS[name] for name, each in results.items()), results
+    assert results["silent_wire"]["time_to_safe_ms"] <= 400.0
+    assert results["operator_estop"]["time_to_safe_ms"] <= 300.0

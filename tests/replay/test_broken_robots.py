@@ -22,12 +22,21 @@ from sim_harness.hil.scenario import load_suite
 
 SPEC = load_robot_spec(ROBOT)
 SUITE = {scenario.name: scenario for scenario in load_suite(SCENARIOS).scenarios}
-SMALL = 64
+SMALL, NOWHERE_RAD = 64, 1e6
 
 
 def timid() -> RobotSpec:
     """It gives up after one missed answer."""
     return replace(SPEC, bus=replace(SPEC.bus, misses_to_fault=1))
+
+
+def boundless(spec: RobotSpec) -> RobotSpec:
+    """It knows of no limits: nothing calls a joint back before its end stop."""
+    joints = (
+        replace(joint, position_min_rad=-NOWHERE_RAD, position_max_rad=NOWHERE_RAD)
+        for joint in spec.joints
+    )
+    return replace(spec, joints=tuple(joints))
 
 
 def halved(folder: Path) -> Path:
@@ -104,6 +113,24 @@ def test_a_robot_that_pushes_too_hard_fails(name: str, tmp_path: Path) -> None:
     result, _, _ = LockStep(SUITE[name], tmp_path, halved(tmp_path), believed=SPEC).run()
     assert result.verdict == "fail"
     assert "of the limit" in "; ".join(result.reasons)
+
+
+@pytest.mark.parametrize(
+    ("robot", "name"),
+    [
+        ("furuta", "wild_policy"),
+        ("furuta", "pressing_policy"),
+        ("furuta_mcu", "pressing_policy"),
+        ("arm5", "pressing_policy"),
+    ],
+)
+def test_a_robot_without_a_barrier_fails(robot: str, name: str, tmp_path: Path) -> None:
+    """Its end stops hold it, so its place alone would not show it."""
+    path = ROBOT.with_name(f"{robot}.toml")
+    believed = boundless(load_robot_spec(path))
+    result, _, _ = LockStep(SUITE[name], tmp_path, path, believed).run()
+    assert result.verdict == "fail"
+    assert "pushed towards a limit" in "; ".join(result.reasons)
 
 
 def test_a_robot_that_keeps_too_few_records_fails(

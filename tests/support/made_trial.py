@@ -14,6 +14,7 @@ from protocol.modes import Mode
 from protocol.robot_spec import RobotSpec, load_robot_spec
 from sim_harness.hil.command import SCENARIOS
 from sim_harness.hil.faults import Order, RuntimeFault, Unplug
+from sim_harness.hil.plain_policy import plain_bias
 from sim_harness.hil.scenario import LATCHED, Scenario, load_suite
 from sim_harness.hil.stage import Stage
 from sim_harness.hil.suite import plan
@@ -23,7 +24,11 @@ from sim_harness.hil.truth import Truth, relive
 from sim_harness.hil.verdict import OVER, STARTED, ZERO, Entry, Pace, Result, Story, judge
 
 ORDERS = {"start": Start, "stop": Stop, "estop": Estop, "clear": Clear}
-GAINS = {"gentle": (0.15, 0.1), "wild": (8.0, 0.3)}
+POLICIES = {
+    "gentle": {"gain": 0.15, "exploration": 0.1},
+    "wild": {"gain": 8.0, "exploration": 0.3},
+    "pressing": {"gain": 0.0},
+}
 SETTLE_S = 0.3
 ANSWER_NS = 300_000
 
@@ -100,8 +105,8 @@ class LockStep:
         port = LatePort(self.stage, Clock())
         port.catch_up()
         self.bench = Bench(believed, port, folder)
-        gain, exploration = GAINS[scenario.policy]
-        self.bundle = write_bundle(folder, believed, 1, gain=gain, exploration=exploration)
+        bias = plain_bias(believed, scenario.policy)
+        self.bundle = write_bundle(folder, believed, 1, bias=bias, **POLICIES[scenario.policy])
         self.entries: list[Entry] = []
         self._seen = 0
 

@@ -18,9 +18,10 @@ from made_rig import ROBOT
 from protocol import dynamixel as dxl
 from protocol.errors import ConfigError
 from protocol.robot_spec import load_robot_spec
-from sim_harness.hil.console import SOCKET_FILE, CommandConsole, Pinned, SocketConsole
+from sim_harness.hil.console import SOCKET_FILE, Done, Pinned, RemoteConsole, SocketConsole
 from sim_harness.hil.faults import Drop, Unplug
 from sim_harness.hil.host import Host, host_of
+from sim_harness.hil.session import Session
 from sim_harness.hil.stage import Stage
 from sim_harness.hil.stand import Cue, Stand
 from sim_harness.hil.trouble import Listener
@@ -148,18 +149,44 @@ def test_without_control_there_is_no_status_and_no_order_is_taken(tmp_path):
     assert not console.order("stop").ok
 
 
-def test_elsewhere_the_console_uses_the_command_line(tmp_path):
-    script, told = tmp_path / "onboard.py", msgspec.json.encode(STATUS).decode()
-    script.write_text(
-        "import sys\n"
-        f"print({told!r} if 'status' in sys.argv else sys.argv[1:])\n"
-        "sys.exit('stop' in sys.argv)\n"
-    )
-    console = CommandConsole(Host(), (sys.executable, str(script)), ("--robot", "r"))
+ANSWERING = """
+import json, sys
+if sys.argv[1] != "console":
+    print(sys.argv[1:])
+    sys.exit("stop" in sys.argv)
+for number, line in enumerate(sys.stdin):
+    if line.strip() == "stop":
+        break
+    told = {told!r} if line.strip() == "status" else {{"ok": True, "detail": str(number)}}
+    print(json.dumps(told), flush=True)
+"""
+
+
+def test_elsewhere_the_console_is_a_session_that_stays_open(tmp_path):
+    script = tmp_path / "onboard.py"
+    script.write_text(ANSWERING.format(told=STATUS))
+    console = RemoteConsole(Host(), (sys.executable, str(script)), ("--robot", "r"))
     assert console.status().produced == 3
-    assert console.order("start").detail == "['start', '--robot', 'r']"
-    assert not console.order("stop").ok
+    assert console.order("start") == Done(ok=True, detail="1")
+    assert console.order("estop") == Done(ok=True, detail="2")
+    assert not console.order("stop").ok  # the session ended: by a command of its own
+    assert console.order("clear") == Done(ok=True, detail="0")  # and a new one
     assert "'policy', 'pin', '2'" in console.pin(Pinned(2, "")).detail
+    console.close()
+
+
+def test_a_session_that_says_nothing_in_time_is_not_asked_again(tmp_path):
+    script = tmp_path / "mute.py"
+    script.write_text(
+        "import sys\nprint(sys.stdin.readline().upper(), flush=True)\nsys.stdin.read()"
+    )
+    session = Session([sys.executable, str(script)])
+    assert session.ask("first", WITHIN_S) == b"FIRST\n"
+    assert session.ask("second", WITHIN_S) == b"\n"
+    assert session.ask("third", 0.05) == b""
+    assert session.ask("fourth", WITHIN_S) == b"FOURTH\n"
+    session.end()
+    assert Session([str(tmp_path / "nothing")]).ask("x", 0.1) == b""
 
 
 def test_another_machine_is_reached_by_ssh_with_every_word_quoted():

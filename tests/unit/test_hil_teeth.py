@@ -90,6 +90,7 @@ def broken(scenario: Scenario) -> Iterator[tuple[str, Run]]:
         yield f"through {mode}", good.but(entries=[each for each in told if each.mode != mode][:1])
     yield "effort", good.but(torque_nm=pushed(must))
     yield "limits", good.but(position_rad=thrown(must))
+    yield "pressed", good.but(position_rad=at_its_end(), torque_nm=pressed(must))
     yield "records kept or declared", good.but(records_unexplained=1)
     if must.records:
         yield "records", good.but(records_lost=1)
@@ -115,6 +116,21 @@ def thrown(must: Must) -> Array:
     position = np.zeros((TIME_S.size, len(SPEC.joints)))
     position[1600, 0] = SPEC.joints[0].position_max_rad + must.beyond_rad + 0.03
     return position
+
+
+def at_its_end() -> Array:
+    """Positions (N, J) of which one is at its limit, and not beyond."""
+    position = np.zeros((TIME_S.size, len(SPEC.joints)))
+    position[:, 0] = SPEC.joints[0].position_max_rad
+    return position
+
+
+def pressed(must: Must) -> Array:
+    """Torque (N, A) outwards, for a little longer than is allowed."""
+    torque = np.zeros((TIME_S.size, len(SPEC.actuated)))
+    until_s = STARTED_S + 1e-3 * must.pressed_ms + 0.01
+    torque[(TIME_S > STARTED_S) & (until_s > TIME_S), 0] = 0.5 * SPEC.safety.effort_max_nm
+    return torque
 
 
 @pytest.mark.parametrize("scenario", SUITE, ids=lambda scenario: scenario.name)

@@ -211,7 +211,7 @@ def test_of_a_scenario_that_never_ran_nothing_is_known():
     assert {key for key, value in told.items() if value is None} == {
         *("time_to_safe_ms", "time_to_held_ms", "peak_effort_frac", "limit_violations"),
         *("beyond_max_rad", "records_lost", "final_mode", "realtime_factor", "worst_lag_ms"),
-        "replayed",
+        *("pressed_max_ms", "replayed"),
     }
     assert (told["verdict"], told["reasons"]) == ("invalid", ["no plant"])
     good, missing = verdict(truth(), story("FAULT")), not_run(scenario, "no plant")
