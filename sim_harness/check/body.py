@@ -10,6 +10,7 @@ from xml.parsers import expat
 
 from protocol.errors import ConfigError
 from protocol.robot_spec import RobotSpec
+from sim_harness.check.broken import xml_finding
 from sim_harness.check.expected import did_you_mean
 from sim_harness.check.finding import Fault, Finding
 from sim_harness.firmware import firmware_for
@@ -41,8 +42,7 @@ def body_findings(spec: RobotSpec, robot: Path) -> Iterator[Finding | Fault]:
         elements = _elements(mjcf_path)
         mjcf = load_mjcf(spec, robot.parent)
     except expat.ExpatError as error:
-        reason = f"not XML: {expat.ErrorString(error.code)}"
-        yield Finding(mjcf_path, error.lineno, reason)
+        yield xml_finding(mjcf_path, error)
     except ConfigError as error:
         yield Finding(mjcf_path, _line(str(error)), _without(mjcf_path, error))
     else:

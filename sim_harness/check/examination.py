@@ -14,8 +14,9 @@ from protocol.robot_checks import problems
 from protocol.robot_spec import RobotSpec
 from sim_harness.check.advice import advised
 from sim_harness.check.body import body_findings, bus_faults
+from sim_harness.check.broken import DEEP_HINT, TOO_DEEP, toml_finding
 from sim_harness.check.finding import Fault, Finding, Key
-from sim_harness.check.places import Places, error_text, line_of_error
+from sim_harness.check.places import Places
 from sim_harness.check.survey import Survey
 
 if sys.version_info >= (3, 11):
@@ -42,9 +43,9 @@ def examine(robot: Path) -> list[Finding]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return [Finding(robot, line_of_error(text, error), f"not TOML: {error_text(error)}")]
+        return [toml_finding(robot, text, error)]
     except RecursionError:
-        return [Finding(robot, 1, "not TOML that can be read: nested too deeply")]
+        return [Finding(robot, 1, TOO_DEEP, DEEP_HINT)]
     places = Places(text)
     found = [
         Finding(robot, places.line(each.key), each.text, each.hint)

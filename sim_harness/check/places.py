@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from sim_harness.check.finding import Key
 
@@ -21,25 +21,46 @@ else:
 _POSITION = re.compile(r"\(at line (\d+), column \d+\)|\(at end of document\)")
 
 
+class Twice(NamedTuple):
+    """A key that a document gives in line ``first`` and ``again``."""
+
+    key: Key
+    first: int
+    again: int
+
+
 class Places:
     """Lines, from 1, of the tables and values of one sound document."""
 
     def __init__(self, text: str) -> None:
         self._lines: dict[Key, int] = {}
         self._tables: dict[Key, int] = {}
-        table: Key = ()
+        self._table: Key = ()
         for line, statement, parsed in _statements(text):
             if statement.lstrip().startswith("["):
-                table = self._enter(parsed)
-                self._note(table, line)
+                self._table = self._enter(parsed)
+                self._note(self._table, line)
             else:
-                self._note_values(table, parsed, line)
+                self._note_values(self._table, parsed, line)
 
     def line(self, key: Key) -> int:
         """Of ``key`` or, if it is not in the document, of the table it would be in."""
         while key and key not in self._lines:
             key = key[:-1]
         return self._lines.get(key, 1)
+
+    def known(self, statement: str, parsed: dict[str, Any]) -> Key:
+        """As much as is in the document of the key that a ``statement`` after it would add."""
+        key: Key = self._table
+        if statement.lstrip().startswith("["):
+            key = self._enter(parsed)
+            parsed = {}
+        while isinstance(parsed, dict) and len(parsed) == 1:
+            ((name, parsed),) = parsed.items()
+            key = (*key, name)
+        while key and key not in self._lines:
+            key = key[:-1]
+        return key
 
     def _enter(self, parsed: dict[str, Any]) -> Key:
         """The table that a header opens; ``parsed`` is the header as a document of its own."""
@@ -76,6 +97,17 @@ def line_of_error(text: str, error: tomllib.TOMLDecodeError) -> int:
         return int(at[1])
     *_, last = _statements(text, to_the_end=True)
     return last[0]
+
+
+def given_twice(text: str, line: int) -> Twice | None:
+    """What the statement that ``line`` belongs to gives again, if that can be told."""
+    *_, last = [(0, "", {}), *(each for each in _statements(text) if each[0] <= line)]
+    begun, statement, parsed = last
+    if not parsed:
+        return None
+    before = Places("\n".join(text.splitlines()[: begun - 1]))
+    key = before.known(statement, parsed)
+    return Twice(key, before.line(key), begun) if key else None
 
 
 def error_text(error: tomllib.TOMLDecodeError) -> str:

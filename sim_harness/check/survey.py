@@ -94,6 +94,8 @@ class Survey:
         elif right := did_you_mean(name, absent) or did_you_mean(name, known):
             meant = {right: value} if right in absent else {}
             hint = f"did you mean {right}?"
+        else:
+            hint = _superfluous(absent, key)
         self.faults.append(Fault((*key, name), f"unknown key {dotted((*key, name))}", hint))
         return meant
 
@@ -130,6 +132,14 @@ class Survey:
             with contextlib.suppress(msgspec.ValidationError):
                 return msgspec.convert(si, hint), f"{value:g} {unit.name}? write {number(si)}"
         return value, ""
+
+
+def _superfluous(absent: list[str], key: Key) -> str:
+    """What to do with a key that means nothing in the table ``key``, which lacks ``absent``."""
+    table = dotted(key) or "the robot file"
+    if not absent:
+        return f"take it out; {table} has every key it can have"
+    return f"take it out; what {table} can have and has not: {', '.join(absent)}"
 
 
 @functools.cache

@@ -118,8 +118,8 @@ class Trial:
         """Ready, start, faults, end: the last status, and whether a latched robot refused."""
         self._until(lambda status: status.mode == "IDLE")
         if (policies := self._bench.outfit.policies) is not None:
-            pinned = runtime.lay(policies / str(VERSIONS[self._scenario.policy]))
-            self._accepted("pin", lambda: console.pin(pinned))
+            policy = policies / str(VERSIONS[self._scenario.policy])  # an agent that starts late
+            self._accepted("pin", lambda: console.pin(runtime.lay(policy)))  # takes it away once
         self._until(lambda status: status.active_version > 0)
         if self._scenario.start != "IDLE":
             self._cue(Cue(mark=STARTED))

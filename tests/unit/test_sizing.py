@@ -21,7 +21,7 @@ def test_a_robot_hour_by_hand(measured: Measured) -> None:
     hour = robot_hour(measured, 1_000)
     assert hour.wire_mb == pytest.approx(50 * 3600 * 57 / 1e6)
     assert hour.disk_mb == pytest.approx(50 * 3600 * (89 + 164) / 1e6)
-    assert hour.ingest_core_s == pytest.approx(3600 * 193e-6)
+    assert hour.ingest_core_s == pytest.approx(3600 * 270e-6)
     assert hour.learner_core_s == pytest.approx(3600 * 200 / 1250)
 
 
@@ -34,9 +34,9 @@ def test_its_price_by_hand() -> None:
 @pytest.mark.parametrize(
     ("robots", "cells"),
     [
-        (10, ("0.03 MB/s", "0.9 % of a core", "1.3 GB", "2.4 GB")),
-        (1_000, ("2.9 MB/s", "19 % of a core", "128 GB", "236 GB")),
-        (100_000, ("285 MB/s", "12.7 cores", "12.8 TB", "23.6 TB")),
+        (10, ("0.03 MB/s", "0.63 % of a core", "1.3 GB", "2.4 GB")),
+        (1_000, ("2.9 MB/s", "27 % of a core", "128 GB", "236 GB")),
+        (100_000, ("285 MB/s", "18.5 cores", "12.8 TB", "23.6 TB")),
     ],
 )
 def test_the_page_has_the_figures(measured: Measured, robots: int, cells: tuple[str, ...]) -> None:
@@ -55,3 +55,17 @@ def test_the_page_has_the_figures(measured: Measured, robots: int, cells: tuple[
 def test_what_is_printed_is_what_the_page_quotes(measured: Measured) -> None:
     page, printed = PAGE.read_text(encoding="utf-8"), as_text(measured, None, 0.01, 30.0)
     assert all(line in page for line in printed.splitlines() if line)
+
+
+def test_the_page_has_the_unit_costs_and_says_where_each_comes_from(measured: Measured) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert all(f"{cost:g} µs a batch" in page for cost in measured.ingest_us_per_batch.values())
+    taken = ", ".join(f"{cost:g}" for cost in measured.take_us_per_batch.values())
+    assert f"{taken} µs a batch" in page
+    assert {*measured.sources} == {*Measured.__struct_fields__} - {"sources"}
+
+
+def test_the_page_and_performance_agree_on_backlogs() -> None:
+    figure = "479,415"
+    assert f"{figure} records/s" in PAGE.read_text(encoding="utf-8")
+    assert figure in PAGE.with_name("performance.md").read_text(encoding="utf-8")

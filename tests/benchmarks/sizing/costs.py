@@ -16,9 +16,11 @@ class Measured(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         batch_hz: messages.
         wire_b: of a record on the wire; ``store_b`` in the store, ``mcap_b`` in the archive.
         ingest_us_per_batch: processor time by size of the fleet: a commit takes what is waiting.
+            ``take_us_per_batch`` is the part of it without sockets; it is only for the reader.
         updates_per_record: that a record earns a learner.
         updates_per_core_s: that a core makes.
         hours_per_day: that a robot runs.
+        sources: where, when and by what each was measured, by name.
     """
 
     record_hz: float
@@ -30,6 +32,8 @@ class Measured(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     updates_per_record: float
     updates_per_core_s: float
     hours_per_day: float
+    take_us_per_batch: dict[str, float] = {}
+    sources: dict[str, str] = {}
 
     @property
     def learner_cores(self) -> float:
