@@ -4,11 +4,14 @@ A ramp of effort, through the envelope, ends as soon as the joint has moved by a
 way. If it moved against the command, motor and encoder disagree, and every controller would drive
 it into its stop. Which way the robot file means by positive only a person who watches can tell; the
 report says where to look.
+
+Before each command it asks whether it has to end: an emergency stop, or a signal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from onboard.bus import TRIPPED, Bus, Fact
@@ -26,6 +29,8 @@ CEILING = 0.4
 COME_TO_REST_S = 0.3
 SILENCES = 1.5
 """Watchdog periods without a word after which every motor must have stopped itself."""
+TORQUE_OFF = "torque off"
+"""What the last finding is about."""
 
 
 class Nudge(NamedTuple):
@@ -45,6 +50,7 @@ class ArmedTest:
         safety: over the same bus.
         schedule: paces the commands, at the control rate.
         sleep: takes seconds.
+        ended: why this has to end, once it has to; asked before each command.
     """
 
     def __init__(
@@ -54,20 +60,24 @@ class ArmedTest:
         safety: Safety,
         schedule: Schedule,
         sleep: Callable[[float], None],
+        ended: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._spec, self._bus, self._safety = spec, bus, safety
-        self._schedule, self._sleep = schedule, sleep
+        self._schedule, self._sleep, self._ended = schedule, sleep, ended
 
     def run(self) -> list[Finding]:
         """Every finding; torque is off afterwards, however this ends."""
         findings = []
+        steps = [partial(self._sign, motor) for motor in range(len(self._spec.actuated))]
         try:
-            for motor in range(len(self._spec.actuated)):
-                findings.append(self._sign(motor))
-            findings.append(self._watchdog())
+            for step in [*steps, partial(self._watchdog)]:
+                findings.append(step())
+                if reason := self._ended():
+                    findings.append(Finding(Verdict.FAILED, "ended early", reason))
+                    break
         finally:
             failures = self._safety.power_off()
-        return [*findings, judged("torque off", "; ".join(failures), "confirmed by every motor")]
+        return [*findings, judged(TORQUE_OFF, "; ".join(failures), "confirmed by every motor")]
 
     def _sign(self, motor: int) -> Finding:
         name = self._spec.actuated[motor].name
@@ -106,6 +116,8 @@ class ArmedTest:
 
     def _command(self, action: list[float]) -> None:
         self._schedule.wait()
+        if reason := self._ended():
+            raise BusError(reason)
         self._bus.read()
         self._safety.command(action, self._bus.position_rad, self._bus.velocity_rad_s)
 

@@ -51,3 +51,38 @@ def map_latch(path: Path) -> mmap.mmap:
             os.close(file)
     except OSError as error:
         raise StoreError(f"{path}: cannot keep the emergency stop's latch ({error})") from error
+
+
+def latch_from_outside(path: Path) -> None:
+    """Set the byte at ``path`` in place of a process that does not answer, or does not run yet.
+
+    It is made if need be, but only by the owner of its directory: whoever uses the motors could not
+    open another's. No link is followed, for this may be root.
+
+    Raises:
+        StoreError: it cannot be set.
+    """
+    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        if path.parent.stat().st_uid == os.geteuid():
+            flags |= os.O_CREAT
+        file = os.open(path, flags, 0o600)
+        try:
+            os.pwrite(file, b"\1", 0)
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot latch the emergency stop ({error})") from error
+
+
+def latch_alone(path: Path) -> str:
+    """Latch without control's answer, and say what that means; never raises."""
+    try:
+        latch_from_outside(path)
+    except StoreError as error:
+        return f"control did not take the emergency stop, and NOTHING IS LATCHED: {error}"
+    return (
+        f"control did not confirm the emergency stop; it is latched in {path}: an armed self-test "
+        "ends, and control comes up in ESTOP until `wombet-onboard clear`. Nobody has confirmed "
+        "that the torque is off"
+    )

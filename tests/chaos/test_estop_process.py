@@ -243,6 +243,28 @@ def test_it_stays_latched_over_a_kill_and_even_while_nobody_runs(
     robot.until_mode(Mode.IDLE)
 
 
+def test_what_control_does_not_hear_is_latched_by_the_command_line(
+    robot: Robot, make_bundle: Make
+) -> None:
+    """A process that stands still, as native code that hangs and holds the interpreter's lock."""
+    robot.drive(make_bundle(1))
+    robot.control.send_signal(signal.SIGSTOP)
+    place = ("--robot", str(ROBOT), "--runtime", str(robot._folder / "run"))
+    argv = [sys.executable, "-m", "onboard.main", "estop", *place]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == Exit.AWAY
+    assert "no answer within 2 s" in done.stderr
+    assert "it is latched in" in done.stderr
+    assert "Nobody has confirmed that the torque is off" in done.stderr
+    robot.control.send_signal(signal.SIGKILL)
+    robot.control.wait(10)
+    robot.start()
+    assert "before the restart" in robot.until_mode(Mode.ESTOP).reason
+    assert not robot.client.command(Start()).ok
+    assert robot.client.command(Clear()).ok
+    robot.until_mode(Mode.IDLE)
+
+
 def test_a_full_disk_changes_nothing(robot: Robot, make_bundle: Make) -> None:
     """No file of the process can be written any more, not even overwritten."""
     robot.drive(make_bundle(1))

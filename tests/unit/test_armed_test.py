@@ -31,7 +31,14 @@ class Stand:
         self.bus.connect()
         schedule = Schedule(round(1e9 * spec.tick_s), clock.now_ns, clock.sleep)
         safety = Safety(spec, self.bus, self.latch)
-        self._test = ArmedTest(spec, self.bus, safety, schedule, clock.sleep)
+        self._test = ArmedTest(spec, self.bus, safety, schedule, clock.sleep, self.ended)
+        self.stop_at_s = float("inf")
+
+    def ended(self) -> str | None:
+        """Somebody hits the stop at ``stop_at_s``."""
+        if self.port.clock.now_s() >= self.stop_at_s:
+            self.latch.set()
+        return "an emergency stop is latched" if self.latch.is_set else None
 
     def run(self) -> dict[str, Finding]:
         findings = self._test.run()
@@ -137,6 +144,38 @@ def test_a_latched_emergency_stop_lets_nothing_move(furuta: RobotSpec, rig_port:
     assert findings["arm motion"].verdict is FAILED
     assert "an emergency stop is latched" in findings["arm motion"].detail
     assert findings["torque off"].verdict is OK
+
+
+@pytest.mark.parametrize(
+    ("after_s", "begun"),
+    [(0.1, ["arm motion"]), (0.4, ["arm motion"]), (0.82, ["arm motion", TRIP])],
+)
+def test_an_emergency_stop_ends_it_before_the_next_command(
+    furuta: RobotSpec,
+    rig_port: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    after_s: float,
+    begun: list[str],
+) -> None:
+    """On the ramp, at rest, and while the motors are left alone."""
+    stand, written = Stand(furuta, rig_port), list[float]()
+    write = stand.bus.write
+
+    def noted(goal: list[float]) -> None:
+        written.append(rig_port.clock.now_s())
+        write(goal)
+
+    monkeypatch.setattr(stand.bus, "write", noted)
+    stand.stop_at_s = rig_port.clock.now_s() + after_s
+    findings = stand.run()
+    assert [*findings] == [*begun, "ended early", "torque off"]
+    assert findings["ended early"].verdict is FAILED
+    assert findings["ended early"].detail == "an emergency stop is latched"
+    assert findings["torque off"].verdict is OK
+    assert written
+    assert written[-1] <= stand.stop_at_s
+    assert rig_port.clock.now_s() - stand.stop_at_s < 0.15
+    assert servo(rig_port).table.get(xl330.TORQUE_ENABLE) == 0
 
 
 Judge = Callable[[Nudge], Finding]

@@ -12,7 +12,7 @@ import pytest
 from onboard.command import Command
 from onboard.control_api import Estop, Start
 from onboard.estop import CUT_AGAIN_S, CUTS, EmergencyStop
-from onboard.estop_latch import EstopLatch, map_latch
+from onboard.estop_latch import EstopLatch, latch_alone, latch_from_outside, map_latch
 from protocol.errors import StoreError
 
 
@@ -101,3 +101,46 @@ def test_setting_the_latch_writes_no_file(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_latch_that_cannot_be_kept_is_said_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot keep the emergency stop's latch"):
         map_latch(tmp_path / "absent" / "estop")
+
+
+def test_another_process_can_latch_what_is_in_use(tmp_path: Path) -> None:
+    with map_latch(tmp_path / "estop") as memory:
+        latch_from_outside(tmp_path / "estop")
+        assert EstopLatch(memory).is_set
+    assert (tmp_path / "estop").stat().st_size == mmap.PAGESIZE
+
+
+def test_it_can_latch_before_anybody_has_used_it(tmp_path: Path) -> None:
+    latch_from_outside(tmp_path / "estop")
+    assert (tmp_path / "estop").stat().st_mode & 0o077 == 0
+    with map_latch(tmp_path / "estop") as memory:
+        assert EstopLatch(memory).is_set
+
+
+def test_in_the_directory_of_another_user_it_makes_nothing_that_he_could_not_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(StoreError, match="cannot latch the emergency stop"):
+        latch_from_outside(tmp_path / "estop")
+    map_latch(tmp_path / "estop").close()
+    latch_from_outside(tmp_path / "estop")
+    assert (tmp_path / "estop").read_bytes()[0] == 1
+
+
+def test_it_follows_no_link_and_waits_for_no_reader(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("link", "fifo"):
+        with pytest.raises(StoreError, match="cannot latch the emergency stop"):
+            latch_from_outside(tmp_path / name)
+    assert (tmp_path / "other").read_bytes() == b"x"
+
+
+def test_who_latches_alone_says_so_and_claims_no_more(tmp_path: Path) -> None:
+    told = latch_alone(tmp_path / "estop")
+    assert f"it is latched in {tmp_path / 'estop'}" in told
+    assert "until `wombet-onboard clear`" in told
+    assert "Nobody has confirmed that the torque is off" in told
+    assert "NOTHING IS LATCHED" in latch_alone(tmp_path / "absent" / "estop")
