@@ -30,17 +30,15 @@ def with_gaps(entries: list[Entry], reason: str) -> list[Entry]:
     """``entries`` and, before, between and after them, what is missing; of unknown extent outside.
 
     Records of one ring generation follow one another without holes, so that a hole between two
-    entries of one is known to the number.
+    entries of one is known to the number. Between two generations lay a gap that said so; where it
+    is lost, others may be lost with it.
     """
     unknown = gap(0, 0, reason)
     if not entries:
         return [unknown]
     whole = [unknown, entries[0]]
     for before, after in pairwise(entries):
-        end = before.first_record + before.records
-        if end < after.first_record and _numbered(before, after):
-            whole.append(gap(end, after.first_record - end, reason))
-        whole.append(after)
+        whole += [*_between(before, after, reason), after]
     return [*whole, unknown]
 
 
@@ -61,8 +59,12 @@ def _readable(path: Path, order: str) -> Iterator[tuple[int, Entry]]:
                 yield seq, entry
 
 
-def _numbered(*entries: Entry) -> bool:
-    """Have they numbers, of the same ring generation?"""
-    return len({entry.first_record >> GENERATION_SHIFT for entry in entries}) == 1 and all(
-        entry.records for entry in entries
-    )
+def _between(before: Entry, after: Entry, reason: str) -> list[Entry]:
+    """The gap between two entries, if there is one that neither of them declares."""
+    if not (before.records and after.records):
+        return []
+    if before.first_record >> GENERATION_SHIFT != after.first_record >> GENERATION_SHIFT:
+        return [gap(0, 0, reason)]
+    end = before.first_record + before.records
+    missing = after.first_record - end
+    return [gap(end, missing, reason)] if missing > 0 else []

@@ -161,8 +161,9 @@ class Spool:
         """Make rows durable, one batch per run of consecutive ``seq``, in one commit.
 
         Rows seen before are skipped. A jump of ``seq`` within a ring generation becomes a gap
-        entry. If the quota or the disk is exhausted the new rows are refused, counted, and declared
-        as a gap once there is room; nothing spooled before is touched.
+        entry, and before a new generation stands one of unknown extent. If the quota or the disk
+        is exhausted the new rows are refused, counted, and declared as a gap once there is room;
+        nothing spooled before is touched.
 
         Args:
             rows: (N,) step records in order, any number.

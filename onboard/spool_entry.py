@@ -19,6 +19,7 @@ from protocol.step_record import Rows
 
 _RAW_MAX_BYTES = MAX_BYTES - (128 << 10)  # incompressible rows still fit a message
 _REASON_MAX_CHARS = 1024
+_NOT_IN_RING = "not in the ring"
 
 
 class Kind(IntEnum):
@@ -96,26 +97,26 @@ def fresh_rows(rows: Rows, tail: Tail) -> Rows:
 
 
 def begun(rows: Rows, tail: Tail) -> Tail:
-    """The tail before ``rows``; owing what a new ring generation made before the first of them.
+    """The tail before ``rows``; that of a spool that saw no record yet owes what came before them.
 
-    A generation counts from zero. What came before the first row this spool sees of it was dropped,
-    or a spool had it that is no more.
+    The first ring generation is 1, and each counts from zero: what came before the first row was
+    dropped, or a spool had it that is no more.
     """
+    if tail.record >= 0:
+        return tail
     first = int(rows["seq"][0])
     generation = first >> GENERATION_SHIFT
-    missing = first - (generation << GENERATION_SHIFT)
-    if missing == 0 or generation == tail.record >> GENERATION_SHIFT:
-        return tail
-    unseen = gap(generation << GENERATION_SHIFT, missing, "not in the ring")
-    return tail._replace(owed=(*tail.owed, unseen))
+    owed = [*tail.owed]
+    if generation > 1:
+        owed.append(_unread(generation, "nothing in this spool"))
+    return Tail(first - 1, (*owed, *_head(first)))
 
 
 def entries_of(rows: Rows, tail: Tail) -> list[Entry]:
     """What follows ``tail``: gaps owed, a batch per run of consecutive records, gaps between."""
     entries = [*tail.owed]
     for missing, run in _pieces(rows, tail.record):
-        if missing is not None:
-            entries.append(missing)
+        entries += missing
         data = zstandard.compress(run.tobytes())
         entries.append(Entry(Kind.BATCH, int(run["seq"][0]), len(run), data))
     return entries
@@ -125,8 +126,8 @@ def refuse(rows: Rows, tail: Tail, reason: str) -> Tail:
     """The tail after ``rows`` were refused: they are owed as gaps, adjoining ones merged."""
     owed = [*tail.owed]
     for missing, run in _pieces(rows, tail.record):
-        if missing is not None:
-            _owe(owed, missing)
+        for entry in missing:
+            _owe(owed, entry)
         _owe(owed, gap(int(run["seq"][0]), len(run), reason))
     return Tail(int(rows["seq"][-1]), tuple(owed))
 
@@ -159,28 +160,48 @@ def stored_entry(
     return entry if entry.crc32 == crc32 else None
 
 
-def _pieces(rows: Rows, previous: int) -> Iterator[tuple[Entry | None, Rows]]:
-    """Runs of consecutive records, each with the gap before it if there is one.
-
-    Numbers of different ring generations are not compared: a generation starts its own count.
-    """
+def _pieces(rows: Rows, previous: int) -> Iterator[tuple[list[Entry], Rows]]:
+    """Runs of consecutive records, each with the gaps before it."""
     limit = min(BATCH_MAX_RECORDS, _RAW_MAX_BYTES // rows.dtype.itemsize)
     breaks = np.flatnonzero(np.diff(rows["seq"].astype(np.int64)) != 1) + 1
     for run in np.split(rows, breaks):
-        first = int(run["seq"][0])
-        missing = first - previous - 1
-        if missing > 0 and first >> GENERATION_SHIFT == previous >> GENERATION_SHIFT:
-            yield gap(previous + 1, missing, "not in the ring"), run[:limit]
-        else:
-            yield None, run[:limit]
+        yield _missing(previous, int(run["seq"][0])), run[:limit]
         for start in range(limit, len(run), limit):
-            yield None, run[start : start + limit]
+            yield [], run[start : start + limit]
         previous = int(run["seq"][-1])
+
+
+def _missing(previous: int, first: int) -> list[Entry]:
+    """Gaps between two records that follow one another; an earlier one below generation 1 is none.
+
+    Within a ring generation the numbers tell how many are lost. Nothing tells how a generation
+    ended: neither the ring, which a power cut takes away, nor a note of control's.
+    """
+    generation, before = first >> GENERATION_SHIFT, previous >> GENERATION_SHIFT
+    if first == previous + 1 or before < min(generation, 1):
+        return []
+    if generation == before:
+        return [gap(previous + 1, first - previous - 1, _NOT_IN_RING)] if first > previous else []
+    last = previous - (before << GENERATION_SHIFT)
+    return [_unread(generation, f"record {last} of generation {before}"), *_head(first)]
+
+
+def _unread(generation: int, seen: str) -> Entry:
+    """A gap of unknown extent before a ring generation."""
+    doubt = "nobody knows whether records between were lost"
+    return gap(0, 0, f"ring generation {generation} follows {seen}: {doubt}")
+
+
+def _head(first: int) -> list[Entry]:
+    """A gap for what a ring generation made before the first record seen of it."""
+    begin = first >> GENERATION_SHIFT << GENERATION_SHIFT
+    return [gap(begin, first - begin, _NOT_IN_RING)] if first > begin else []
 
 
 def _owe(owed: list[Entry], entry: Entry) -> None:
     """Append a gap, merged with the last one if they adjoin."""
-    if owed and owed[-1].first_record + owed[-1].records == entry.first_record:
+    known = owed and owed[-1].records and entry.records
+    if known and owed[-1].first_record + owed[-1].records == entry.first_record:
         before = owed.pop()
         entry = entry._replace(
             first_record=before.first_record, records=before.records + entry.records

@@ -53,7 +53,7 @@ from protocol.errors import BundleError, ConfigError, StoreError, WireError
 from protocol.messages import Batch, Chunk, decode_to_robot, decode_to_server, encode
 from protocol.observation import Layout
 from protocol.robot_spec import parse_robot_spec
-from protocol.step_record import decode_rows
+from protocol.step_record import Rows, decode_rows
 
 LAYOUT = Layout(SPEC)
 BUNDLE = make_bundle(1)
@@ -77,13 +77,26 @@ class Decoder:
 
 
 def _batch(data: bytes) -> None:
-    """The first byte says how many records are claimed; the rest is compressed records."""
-    claimed = data[0] if data else 0
-    batch = Batch(
-        epoch="0" * 32, seq=1, first_record=ROWS_SEQ, count=max(1, claimed), crc32=0, data=data[1:]
+    """Two batches, in a run and each alone, which must give the same records.
+
+    A byte each says how many records are claimed, the second 0 for a run of one; two more where the
+    second one's data begins. The rest is compressed records.
+    """
+    first, second, low, high = data[:4].ljust(4, b"\0")
+    rest = data[4:]
+    cut = (low | high << 8) % (len(rest) + 1) if second else len(rest)
+    run = [_claimed(1, ROWS_SEQ, max(1, first), rest[:cut])]
+    if second:
+        run.append(_claimed(2, ROWS_SEQ + run[0].count, second, rest[cut:]))
+    parts = decode_run(run, DTYPE)
+    alone = [decode_batch(batch, DTYPE) for batch in run]
+    assert [part.tobytes() for part in parts] == [rows.tobytes() for rows in alone]
+
+
+def _claimed(seq: int, first_record: int, count: int, data: bytes) -> Batch:
+    return Batch(
+        epoch="0" * 32, seq=seq, first_record=first_record, count=count, crc32=0, data=data
     )
-    decode_run([batch], DTYPE)
-    decode_batch(batch, DTYPE)
 
 
 def _records(data: bytes) -> None:
@@ -263,6 +276,17 @@ _ASSIGNED = msgspec.json.encode(
 _KEPT = Journal("a", "b", "c", counter=3, failed={"d": 2}, log=(Entry(1.0, "trial", "a", "why"),))
 ROWS = make_records(1, 3)
 ROWS_SEQ = int(ROWS["seq"][0])
+
+
+def _run(first: Rows, second: Rows | None = None) -> bytes:
+    """Batches as :func:`_batch` takes them."""
+    one = zstandard.compress(first.tobytes())
+    if second is None:
+        return bytes((len(first), 0, 0, 0)) + one
+    head = bytes((len(first), len(second))) + len(one).to_bytes(2, "little")
+    return head + one + zstandard.compress(second.tobytes())
+
+
 _CHAIN = _Chain()
 _SENT = {name: encode(message) for name, message in MESSAGES.items()}
 _ASKED = [GetStatus(), Start(), Clear(deadline_ns=1), Offer(version=1, directory="/bundles/1")]
@@ -281,7 +305,7 @@ DECODERS: dict[str, Decoder] = {
     "step_batch": Decoder(
         _batch,
         WireError,
-        [bytes((len(ROWS),)) + zstandard.ZstdCompressor().compress(ROWS.tobytes())],
+        [_run(ROWS), _run(ROWS[:1], ROWS[1:])],
     ),
     "step_records": Decoder(_records, WireError, [ROWS.tobytes()]),
     "manifest": Decoder(_manifest, BundleError, [encode_manifest(BUNDLE.manifest)]),

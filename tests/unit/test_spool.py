@@ -85,12 +85,99 @@ def test_a_jump_across_a_restart_is_a_gap_too(path):
     assert kinds == [Batch, Gap, Batch]
 
 
-def test_a_new_ring_generation_is_no_gap(path):
+def is_unknown(entry: Batch | Gap) -> bool:
+    return isinstance(entry, Gap) and (entry.first_record, entry.count) == (0, 0)
+
+
+def test_the_first_ring_generation_follows_nothing(path):
     spool = opened(path)
     spool.append(make_records(0, 10, generation=1))
-    spool.append(make_records(0, 10, generation=2))
-    assert [type(entry) for entry in spool.unacknowledged(9)] == [Batch, Batch]
+    assert [type(entry) for entry in spool.unacknowledged(9)] == [Batch]
     spool.close()
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_before_a_new_ring_generation_stands_a_gap_of_unknown_extent(path, together):
+    """How the one before ended nothing tells, wherever the agent was meanwhile."""
+    first, second = (make_records(0, 10, generation=number) for number in (1, 2))
+    spool = opened(path)
+    for rows in [np.concatenate([first, second])] if together else [first, second]:
+        assert spool.append(rows) == len(rows)
+    before, gap, after = spool.unacknowledged(9)
+    assert (before.count, after.count, after.first_record) == (10, 10, 2 * GENERATION)
+    assert is_unknown(gap)
+    assert gap.reason.startswith("ring generation 2 follows record 9 of generation 1:")
+    spool.append(make_records(10, 10, generation=2))
+    assert isinstance(spool.unacknowledged(9)[-1], Batch), "it is said once"
+    assert spool.newest == 4
+    spool.close()
+
+
+def test_a_spool_that_saw_no_earlier_generation_says_so(path):
+    spool = opened(path)
+    spool.append(make_records(5, 10, generation=3))
+    unknown, missing, batch = spool.unacknowledged(9)
+    spool.close()
+    assert is_unknown(unknown)
+    assert "follows nothing in this spool" in unknown.reason
+    assert (missing.first_record, missing.count) == (3 * GENERATION, 5)
+    assert batch.count == 10
+
+
+@pytest.mark.parametrize("kept", [10, 0])
+def test_rows_refused_before_a_power_cut_are_lost_on_record(path, monkeypatch, kept):
+    """The disk takes not even the note of what is owed, and the cut takes memory and ring."""
+    spool = opened(path)
+    spool.append(make_records(0, kept))
+    with monkeypatch.context() as full:
+        for method in ("_commit", "remember"):
+            full.setattr(Spool, method, no_room)
+        assert spool.append(make_records(kept, 500)) == 0
+    assert spool.refusing
+    spool.close()
+    spool = opened(path)
+    assert not spool.refusing, "nothing is known of them any more"
+    spool.append(make_records(0, 10, generation=2))
+    gap, batch = spool.unacknowledged(9)[-2:]
+    spool.close()
+    assert is_unknown(gap)
+    assert batch.first_record == 2 * GENERATION
+
+
+def no_room(*_: object) -> None:
+    raise FullError("disk full")
+
+
+def test_what_is_owed_from_one_generation_is_told_before_the_doubt_about_its_end(path):
+    spool = opened(path, quota_bytes=10)
+    spool.append(make_records(0, 40))
+    spool.append(make_records(0, 30, generation=2))
+    spool.close()
+    spool = opened(path)
+    spool.append(make_records(30, 10, generation=2))
+    entries = spool.unacknowledged(9)
+    spool.close()
+    assert [(entry.first_record, entry.count) for entry in entries] == [
+        (GENERATION, 40),
+        (0, 0),
+        (2 * GENERATION, 30),
+        (2 * GENERATION + 30, 10),
+    ]
+
+
+def test_a_damaged_file_of_two_generations_leaves_no_hole_between_them(path):
+    """The gap that spoke of it is damaged too; the hole is in the middle."""
+    spool = opened(path)
+    for generation in (1, 2):
+        spool.append(make_records(0, 10, generation))
+        spool.append(make_records(10, 10, generation))
+    spool.close()
+    edited(path, "UPDATE entries SET data = 'x' WHERE seq IN (2, 3)")
+    edited(path, "UPDATE notes SET value = 'x' WHERE name = 'tail'")
+    spool = opened(path)
+    kinds = [(type(entry), entry.count) for entry in spool.unacknowledged(9)]
+    spool.close()
+    assert kinds == [(Gap, 0), (Batch, 10), (Gap, 0), (Batch, 10), (Batch, 10), (Gap, 0)]
 
 
 @pytest.mark.parametrize("generation", [1, 2])

@@ -6,8 +6,10 @@
 - ``grpc``: client streaming with pickled lists of transitions in chunks of 2 MB, the shape of
   LeRobot's ``SendTransitions`` (``lerobot/transport``); the stream's only answer ends it.
 
-Both get 50 records a message and commit each message as our server commits: SQLite, WAL,
-``synchronous=FULL``. Their records wait in memory and need not be read from a spool.
+Both get 50 records a message and make them as durable as our server does: SQLite, WAL,
+``synchronous=FULL``. They commit each message by itself, as their own design answers or streams
+them; ours commits all that has arrived, up to 128 messages, at once (``offboard/door.py``). Their
+records wait in memory and need not be read from a spool.
 """
 
 from __future__ import annotations

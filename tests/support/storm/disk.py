@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 NAMESPACE = "WOMBET_STORM_NAMESPACE"
+_UNSHARE = ("unshare", "--mount", "--propagation", "private")
 _BALLAST, _CHUNK = "ballast", bytes(4096)
 
 
@@ -16,13 +17,20 @@ def enter_namespace() -> str:
     """Run this program again where it may mount; why that is not possible, or nothing if it is."""
     if os.environ.get(NAMESPACE):
         return ""
+    obstacle = obstacle_to_mounting()
+    if not obstacle:
+        os.environ[NAMESPACE] = "1"
+        os.execvp(_UNSHARE[0], [*_UNSHARE, sys.executable, "-m", "storm", *sys.argv[1:]])
+    return obstacle
+
+
+def obstacle_to_mounting() -> str:
+    """Why nothing can be mounted here, or nothing if it can."""
     if os.geteuid() != 0:
         return "not root: nothing can be mounted"
-    command = ["unshare", "--mount", "--propagation", "private"]
-    if subprocess.run([*command, "true"], check=False, capture_output=True).returncode == 0:
-        os.environ[NAMESPACE] = "1"
-        os.execvp(command[0], [*command, sys.executable, "-m", "storm", *sys.argv[1:]])
-    return "unshare --mount is not permitted"
+    if subprocess.run([*_UNSHARE, "true"], check=False, capture_output=True).returncode != 0:
+        return "unshare --mount is not permitted"
+    return ""
 
 
 class SmallDisk:

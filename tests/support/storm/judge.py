@@ -125,13 +125,20 @@ def _bytes(rows: Rows) -> np.ndarray:
 
 
 def _between(batches: Sequence[Stored], gap: Gap) -> tuple[float, float]:
-    """In its own epoch; if it begins one, after all that had arrived until then."""
+    """In its own epoch; if it begins one, after all that had arrived until then.
+
+    If it ends one, before what arrived in later epochs: that was made after the gap was declared,
+    or is from before the gap and sent again, and then the gap was declared again too.
+    """
     same = [batch for batch in batches if batch.epoch == gap.epoch]
     after = [batch for batch in same if batch.seq > gap.seq]
     before = [batch for batch in same if batch.seq < gap.seq]
     if not before:
         first = min((batch.number for batch in after), default=np.inf)
         before = [batch for batch in batches if batch.number < first]
-    low = max((batch.first + batch.records - GENERATION for batch in before), default=-np.inf)
-    high = min((batch.first - GENERATION for batch in after), default=np.inf)
-    return float(low), float(high)
+    low = max((batch.first + batch.records for batch in before), default=-np.inf)
+    if not after:
+        last = max((batch.number for batch in before), default=np.inf)
+        after = [batch for batch in batches if batch.number > last and batch.first >= low]
+    high = min((batch.first for batch in after), default=np.inf)
+    return float(low - GENERATION), float(high - GENERATION)

@@ -1,11 +1,15 @@
-"""``python -m storm.server DIR PORT``: ingest and archive as ``serve`` has them, no learning."""
+"""``python -m storm.server DIR PORT``: ingest as ``serve`` has it, and an archive, no learning.
+
+As in ``serve`` an archive that fails is told once and tried again. It has a thread of its own here,
+tries again sooner, and nothing is ever deleted from the disk to make room.
+"""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import zmq
@@ -48,10 +52,22 @@ def serve(directory: Path, port: int, stop: threading.Event) -> None:
 
 
 def _archive(store: EpisodeStore, directory: Path, stop: threading.Event) -> None:
+    told = ""
     while not stop.wait(_ARCHIVE_S):
-        with suppress(StoreError):  # a full or damaged disk: the next turn tries again
-            for robot in store.robots():
-                archive_episodes(store, robot, SPEC, directory)
+        trouble = _archived(store, directory)
+        if trouble not in ("", told):
+            print(f"archive failed and is tried again: {trouble}", file=sys.stderr, flush=True)
+        told = trouble
+
+
+def _archived(store: EpisodeStore, directory: Path) -> str:
+    """One turn; what was in its way: a full or damaged disk."""
+    try:
+        for robot in store.robots():
+            archive_episodes(store, robot, SPEC, directory)
+    except StoreError as error:
+        return str(error)
+    return ""
 
 
 def main() -> None:
