@@ -37,6 +37,6 @@ class Collector:
             self._move(rows, now_s)
 
     def _move(self, rows: Rows, now_s: float) -> None:
-        self._spool.append(rows)
+        self._spool.append(rows, self._ring.ended)
         self._ring.release(len(rows))
         self._flushed_s = now_s

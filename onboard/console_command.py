@@ -14,20 +14,28 @@ from onboard.control_api import Clear, Done, Estop, Reply, Start, Stop
 from onboard.control_socket import ControlClient
 from protocol.errors import WireError
 
-STATUS = "status"
-ORDERS = {"start": Start, "stop": Stop, "estop": Estop, "clear": Clear}
+STATUS, ESTOP = "status", "estop"
+ORDERS = {"start": Start, "stop": Stop, ESTOP: Estop, "clear": Clear}
 
 
-def converse(client: ControlClient, lines: Iterable[str], say: Callable[[str], None]) -> None:
-    """One word a line; one JSON object a line in return, until there are no more words."""
+def converse(
+    client: ControlClient,
+    lines: Iterable[str],
+    say: Callable[[str], None],
+    latch: Callable[[], str],
+) -> None:
+    """One word a line; one JSON object a line in return, until there are no more words.
+
+    ``latch`` is for an emergency stop that control does not answer; it says what came of it.
+    """
     for line in lines:
-        say(msgspec.json.encode(_answer(client, line.strip())).decode())
+        say(msgspec.json.encode(_answer(client, line.strip(), latch)).decode())
 
 
-def _answer(client: ControlClient, word: str) -> Reply:
+def _answer(client: ControlClient, word: str, latch: Callable[[], str]) -> Reply:
     if word != STATUS and word not in ORDERS:
         return Done(ok=False, detail=f"{word!r} is none of {', '.join((STATUS, *ORDERS))}")
     try:
         return client.status() if word == STATUS else client.command(ORDERS[word]())
     except WireError as error:
-        return Done(ok=False, detail=str(error))
+        return Done(ok=False, detail=f"{error}; {latch()}" if word == ESTOP else str(error))

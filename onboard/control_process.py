@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from onboard.control_api import (
 )
 from onboard.control_socket import ControlServer
 from onboard.desk import Desk
-from onboard.durable import advance
+from onboard.durable import advance, taken, write_number
 from onboard.episode import Episode
 from onboard.estop import EmergencyStop
 from onboard.estop_latch import EstopLatch, map_latch
@@ -53,12 +53,14 @@ from onboard.ring import RingWriter
 from onboard.schedule import Schedule
 from onboard.serial_port import SerialPort, latency_warning
 from onboard.status import Place
-from protocol.errors import WombetError
+from protocol.errors import StoreError, WombetError
 from protocol.robot_spec import RobotSpec
 from protocol.step_record import dtype_of
 
 RING_ROWS = 1 << 15
 """Eleven minutes at 50 Hz without an agent."""
+RING_END_FILE = "ring_end"
+"""Where the ring of a control that ended in good order would have gone on; gone while one runs."""
 EPISODES_PER_START = 100_000
 """Episode numbers set aside for one life of the process, so that none is used twice."""
 
@@ -100,7 +102,11 @@ def run_control(
     swap = HotSwap(spec, task, build=inference.build, ledger=ledger)
     swap.restore()
     ring = RingWriter(
-        runtime / RING_FILE, dtype_of(spec), RING_ROWS, lambda: advance(state / "ring_generation")
+        runtime / RING_FILE,
+        dtype_of(spec),
+        RING_ROWS,
+        lambda: advance(state / "ring_generation"),
+        ended=taken(state / RING_END_FILE),
     )
     flight = FlightRing(runtime / FLIGHT_FILE, flight_dtype(spec), flight_capacity(spec), start)
     with (
@@ -131,6 +137,8 @@ def run_control(
         flights.salvage()
         with closing(flight.open()):
             _run(control, ring, flights, spec, task, port, runtime / SOCKET_FILE, estops)
+            with suppress(StoreError):  # nobody knows then, and says so
+                write_number(state / RING_END_FILE, ring.end)
     return 0
 
 

@@ -90,5 +90,21 @@ def advance(path: Path) -> int:
     return number
 
 
+def taken(path: Path) -> int:
+    """The number in ``path``, which is durably gone then; 0 if there is none.
+
+    Raises:
+        StoreError: the file cannot be read or removed.
+    """
+    number = read_number(path)
+    try:
+        path.unlink(missing_ok=True)
+        if number:
+            sync(path.parent)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be removed ({error})") from error
+    return number
+
+
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)

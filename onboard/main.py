@@ -255,8 +255,10 @@ def clear(robot: _Robot, state: _State = STATE, runtime: _Runtime = None) -> int
 def console(robot: _Robot, state: _State = STATE, runtime: _Runtime = None) -> int:
     """Orders from standard input, a word a line: start, stop, estop, clear or status; JSON back."""
     client = _client(robot, state, runtime)
+    place = runtime_directory(load_robot_spec(robot), state, runtime)
     try:
-        converse(client, sys.stdin, partial(print, flush=True))
+        latch = partial(latch_alone, place / LATCH_FILE)
+        converse(client, sys.stdin, partial(print, flush=True), latch)
     finally:
         client.close()
     return 0

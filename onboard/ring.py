@@ -5,7 +5,8 @@ processes, so ``kill -9`` of either side loses nothing that was published:
 
 ::
 
-    header page: magic, generation, capacity, layout | head, dropped (writer's) | tail (reader's)
+    header page: magic, generation, capacity, layout, end of the generation before |
+                 head, dropped (writer's) | tail (reader's)
     slots:       capacity × (stamp, row, CRC-32 of both), padded to 8 bytes
 
 The writer fills a slot, then publishes it by one aligned 8-byte store to ``head``. The stamp and
@@ -37,7 +38,7 @@ UNREADABLE_PEEKS = 1000
 
 _MAGIC = int.from_bytes(b"wmbtrng1", "little")
 # Header words (uint64). Writer's and reader's words lie in different cache lines.
-_MAGIC_AT, _GENERATION, _CAPACITY, _LAYOUT = 0, 1, 2, 3
+_MAGIC_AT, _GENERATION, _CAPACITY, _LAYOUT, _ENDED = 0, 1, 2, 3, 4
 _HEAD, _DROPPED = 8, 9
 _TAIL = 16
 
@@ -52,9 +53,23 @@ class RingWriter:
     """
 
     def __init__(
-        self, path: Path, dtype: np.dtype[np.void], capacity: int, generation: Callable[[], int]
+        self,
+        path: Path,
+        dtype: np.dtype[np.void],
+        capacity: int,
+        generation: Callable[[], int],
+        ended: int = 0,
     ) -> None:
-        """``generation`` is asked for a never used number when a new file has to be made."""
+        """Map nothing yet.
+
+        Args:
+            path: on tmpfs.
+            dtype: of a row.
+            capacity: rows.
+            generation: asked for a never used number when a new file has to be made.
+            ended: the number after the last row of the generation before; 0 if nobody knows.
+        """
+        self._ended = ended
         self._path, self._dtype, self._capacity = path, dtype, capacity
         self._next_generation = generation
         self._slot_dtype = _slot_dtype(dtype)
@@ -110,6 +125,11 @@ class RingWriter:
         return self._head + self._dropped
 
     @property
+    def end(self) -> int:
+        """The number that the next row would have."""
+        return self._base + self.produced
+
+    @property
     def dropped(self) -> int:
         """Rows of this generation that found the ring full."""
         return self._dropped
@@ -148,9 +168,9 @@ class RingWriter:
         try:
             _lock(file, self._path)
             os.posix_fallocate(file, 0, _file_bytes(self._slot_dtype, self._capacity))
-            words = np.zeros(4, dtype=np.uint64)
+            words = np.zeros(5, dtype=np.uint64)
             words[[_MAGIC_AT, _CAPACITY, _LAYOUT]] = self._expected_shape()[0:3]
-            words[_GENERATION] = self._next_generation()
+            words[_GENERATION], words[_ENDED] = self._next_generation(), self._ended
             os.pwrite(file, words.tobytes(), 0)
             os.replace(partial, self._path)
         except BaseException:
@@ -221,6 +241,11 @@ class RingReader:
     def produced(self) -> int:
         """Rows committed or dropped in this generation."""
         return 0 if self._map is None else int(self._header[_HEAD]) + self.dropped
+
+    @property
+    def ended(self) -> int:
+        """The number after the last row of the generation before; 0 if nobody knows."""
+        return 0 if self._map is None else int(self._header[_ENDED])
 
     def close(self) -> None:
         """Unmap; what was not released is read again next time."""

@@ -157,16 +157,17 @@ class Spool:
         """Is there no room for new records?"""
         return bool(self._tail.owed)
 
-    def append(self, rows: Rows) -> int:
+    def append(self, rows: Rows, ended: int = 0) -> int:
         """Make rows durable, one batch per run of consecutive ``seq``, in one commit.
 
         Rows seen before are skipped. A jump of ``seq`` within a ring generation becomes a gap
-        entry, and before a new generation stands one of unknown extent. If the quota or the disk
-        is exhausted the new rows are refused, counted, and declared as a gap once there is room;
-        nothing spooled before is touched.
+        entry; before a new generation stands one of unknown extent, unless it is known where the
+        one before ended. If the quota or the disk is exhausted the new rows are refused, counted,
+        and declared as a gap once there is room; nothing spooled before is touched.
 
         Args:
             rows: (N,) step records in order, any number.
+            ended: the number after the last record of the ring generation before; 0 if unknown.
 
         Returns:
             Records now durable because of this call.
@@ -177,10 +178,10 @@ class Spool:
         fresh = fresh_rows(rows, self._tail)
         if len(fresh) == 0:
             return 0
-        entries = entries_of(fresh, begun(fresh, self._tail))
+        entries = entries_of(fresh, begun(fresh, self._tail), ended)
         size = sum(len(entry.data) for entry in entries)
         if self._held_bytes + size > self._quota_bytes:
-            return self._reject(fresh, "spool quota exhausted")
+            return self._reject(fresh, ended, "spool quota exhausted")
         last, spooled = int(fresh["seq"][-1]), self.spooled + len(fresh)
         try:
             self._commit(entries, last, spooled)
@@ -189,7 +190,7 @@ class Spool:
             try:
                 self._commit(entries, last, spooled)
             except FullError:
-                return self._reject(fresh, "disk full")
+                return self._reject(fresh, ended, "disk full")
         return len(fresh)
 
     def unacknowledged(self, limit: int, after: int = 0) -> list[Batch | Gap]:
@@ -296,9 +297,9 @@ class Spool:
         self._held_bytes += sum(len(entry.data) for entry in entries)
         self._tail = Tail(last_record)
 
-    def _reject(self, rows: Rows, reason: str) -> int:
+    def _reject(self, rows: Rows, ended: int, reason: str) -> int:
         """Owe the server a gap; a full disk may not take even this note, so memory has it too."""
-        self._tail = refuse(rows, begun(rows, self._tail), reason)
+        self._tail = refuse(rows, begun(rows, self._tail), reason, ended)
         self.rejected += len(rows)
         with suppress(FullError):
             self.remember("tail", encode_tail(self._tail))

@@ -112,20 +112,20 @@ def begun(rows: Rows, tail: Tail) -> Tail:
     return Tail(first - 1, (*owed, *_head(first)))
 
 
-def entries_of(rows: Rows, tail: Tail) -> list[Entry]:
+def entries_of(rows: Rows, tail: Tail, ended: int = 0) -> list[Entry]:
     """What follows ``tail``: gaps owed, a batch per run of consecutive records, gaps between."""
     entries = [*tail.owed]
-    for missing, run in _pieces(rows, tail.record):
+    for missing, run in _pieces(rows, tail.record, ended):
         entries += missing
         data = zstandard.compress(run.tobytes())
         entries.append(Entry(Kind.BATCH, int(run["seq"][0]), len(run), data))
     return entries
 
 
-def refuse(rows: Rows, tail: Tail, reason: str) -> Tail:
+def refuse(rows: Rows, tail: Tail, reason: str, ended: int = 0) -> Tail:
     """The tail after ``rows`` were refused: they are owed as gaps, adjoining ones merged."""
     owed = [*tail.owed]
-    for missing, run in _pieces(rows, tail.record):
+    for missing, run in _pieces(rows, tail.record, ended):
         for entry in missing:
             _owe(owed, entry)
         _owe(owed, gap(int(run["seq"][0]), len(run), reason))
@@ -160,28 +160,32 @@ def stored_entry(
     return entry if entry.crc32 == crc32 else None
 
 
-def _pieces(rows: Rows, previous: int) -> Iterator[tuple[list[Entry], Rows]]:
+def _pieces(rows: Rows, previous: int, ended: int) -> Iterator[tuple[list[Entry], Rows]]:
     """Runs of consecutive records, each with the gaps before it."""
     limit = min(BATCH_MAX_RECORDS, _RAW_MAX_BYTES // rows.dtype.itemsize)
     breaks = np.flatnonzero(np.diff(rows["seq"].astype(np.int64)) != 1) + 1
     for run in np.split(rows, breaks):
-        yield _missing(previous, int(run["seq"][0])), run[:limit]
+        yield _missing(previous, int(run["seq"][0]), ended), run[:limit]
         for start in range(limit, len(run), limit):
             yield [], run[start : start + limit]
         previous = int(run["seq"][-1])
 
 
-def _missing(previous: int, first: int) -> list[Entry]:
+def _missing(previous: int, first: int, ended: int) -> list[Entry]:
     """Gaps between two records that follow one another; an earlier one below generation 1 is none.
 
-    Within a ring generation the numbers tell how many are lost. Nothing tells how a generation
-    ended: neither the ring, which a power cut takes away, nor a note of control's.
+    Within a ring generation the numbers tell how many are lost. How one ended only control can
+    tell, and only if it ended in good order: a power cut takes the ring away.
     """
     generation, before = first >> GENERATION_SHIFT, previous >> GENERATION_SHIFT
     if first == previous + 1 or before < min(generation, 1):
         return []
     if generation == before:
         return [gap(previous + 1, first - previous - 1, _NOT_IN_RING)] if first > previous else []
+    if ended > 0 and ended - 1 >> GENERATION_SHIFT == before:
+        lost = ended - previous - 1
+        tail = [gap(previous + 1, lost, _NOT_IN_RING)] if lost > 0 else []
+        return [*tail, *_head(first)]
     last = previous - (before << GENERATION_SHIFT)
     return [_unread(generation, f"record {last} of generation {before}"), *_head(first)]
 

@@ -20,7 +20,9 @@ import pytest
 
 from onboard.bus_choice import bus_for
 from onboard.control_api import Clear, Done, Estop, Start, Status, Stop
+from onboard.control_process import RING_END_FILE
 from onboard.control_socket import ControlClient
+from onboard.durable import read_number
 from onboard.exit_status import Exit
 from onboard.ring import RingReader
 from onboard.serial_port import SerialPort
@@ -194,8 +196,11 @@ def test_a_killed_control_leaves_a_stopped_motor_and_comes_back_idle(
     assert set(after["mode"]) == {Mode.IDLE}
     assert (after["seq"] > before["seq"][-1]).all()
     reader.close()
+    end = robot.state / RING_END_FILE
+    assert not end.exists()  # while it runs nobody knows
     robot.control.terminate()
     assert robot.control.wait(10) == 0
+    assert read_number(end) > after["seq"][-1]
     probe = Probe(robot.tty)
     assert probe.read(xl330.TORQUE_ENABLE) == 0
     probe.close()

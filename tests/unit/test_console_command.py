@@ -32,7 +32,7 @@ class Control:
 
 def said(control: object, *lines: str) -> list[dict[str, object]]:
     answers: list[str] = []
-    converse(control, lines, answers.append)  # type: ignore[arg-type]
+    converse(control, lines, answers.append, lambda: "latched alone")  # type: ignore[arg-type]
     return [json.loads(answer) for answer in answers]
 
 
@@ -55,3 +55,5 @@ def test_without_control_one_is_told_so_and_may_ask_again(tmp_path: Path) -> Non
     answers = said(ControlClient(tmp_path / "none"), "status\n", "estop\n")
     assert [answer["ok"] for answer in answers] == [False, False]
     assert "control is not running" in str(answers[0]["detail"])
+    assert str(answers[1]["detail"]).endswith("; latched alone")
+    assert "latched" not in str(answers[0]["detail"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onboard.durable import advance, read_number, write_number
+from onboard.durable import advance, read_number, taken, write_number
 from onboard.ring import GENERATION_SHIFT, HEADER_BYTES, UNREADABLE_PEEKS, RingReader, RingWriter
 from protocol.errors import StoreError
 from protocol.step_record import record_dtype
@@ -129,3 +129,35 @@ def test_numbers_on_disk_refuse_nonsense(tmp_path: Path) -> None:
         advance(path)
     with pytest.raises(StoreError, match="cannot be written"):
         write_number(path / "below_a_file", 1)
+
+
+def test_a_new_ring_tells_where_the_one_before_ended_and_an_adopted_one_does_not(
+    tmp_path: Path,
+) -> None:
+    path, reader = tmp_path / "run" / "ring", RingReader(tmp_path / "run" / "ring", DTYPE)
+    assert reader.ended == 0
+    with closing(RingWriter(path, DTYPE, 4, lambda: 7, ended=99).open()) as ring:
+        assert [commit(ring, tick) for tick in range(5)] == [True] * 4 + [False]
+        assert ring.end == (7 << GENERATION_SHIFT) + 5
+        assert (len(reader.peek(9)), reader.ended) == (4, 99)
+    with closing(RingWriter(path, DTYPE, 4, lambda: 8, ended=1234).open()) as ring:
+        assert ring.end == (7 << GENERATION_SHIFT) + 5
+        reader.peek(9)
+        assert reader.ended == 99
+    reader.close()
+    path.unlink()
+    with closing(RingWriter(path, DTYPE, 4, lambda: 8).open()) as ring:
+        commit(ring, 1)
+        reader.peek(1)
+        assert reader.ended == 0
+    reader.close()
+
+
+def test_a_number_that_is_taken_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "ring_end"
+    assert taken(path) == 0
+    write_number(path, 12)
+    assert (taken(path), taken(path), path.exists()) == (12, 0, False)
+    path.mkdir()
+    with pytest.raises(StoreError, match="ring_end"):
+        taken(path)

@@ -113,6 +113,45 @@ def test_before_a_new_ring_generation_stands_a_gap_of_unknown_extent(path, toget
     spool.close()
 
 
+@pytest.mark.parametrize(
+    ("ended", "lost"),
+    [(GENERATION + 10, 0), (GENERATION + 14, 4), (GENERATION + 7, 0)],
+    ids=["all seen", "four unread", "seen beyond it"],
+)
+def test_where_the_one_before_ended_in_good_order_its_loss_is_exact(path, ended, lost):
+    spool = opened(path)
+    spool.append(make_records(0, 10))
+    spool.append(make_records(0, 10, generation=2), ended)
+    gaps = [entry for entry in spool.unacknowledged(9) if isinstance(entry, Gap)]
+    spool.close()
+    wanted = [(GENERATION + 10, lost)] if lost else []
+    assert [(gap.first_record, gap.count) for gap in gaps] == wanted
+
+
+@pytest.mark.parametrize("ended", [2 * GENERATION + 5, 3 * GENERATION, 0])
+def test_the_end_of_another_generation_says_nothing_about_this_one(path, ended):
+    """Of generation 2 nothing came here, or it is not known how it ended."""
+    spool = opened(path)
+    spool.append(make_records(0, 10))
+    spool.append(make_records(0, 10, generation=3), ended)
+    _, gap, _ = spool.unacknowledged(9)
+    spool.close()
+    assert is_unknown(gap)
+
+
+def test_rows_that_are_refused_keep_what_is_known_of_the_generation_before(path):
+    spool = opened(path, quota_bytes=10)
+    spool.append(make_records(0, 40))
+    spool.append(make_records(0, 30, generation=2), GENERATION + 44)
+    spool.close()
+    spool = opened(path)
+    spool.append(make_records(30, 10, generation=2))
+    gaps = [entry for entry in spool.unacknowledged(9) if isinstance(entry, Gap)]
+    spool.close()
+    assert sum(gap.count for gap in gaps) == 44 + 30
+    assert not any(map(is_unknown, gaps))
+
+
 def test_a_spool_that_saw_no_earlier_generation_says_so(path):
     spool = opened(path)
     spool.append(make_records(5, 10, generation=3))
