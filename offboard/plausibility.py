@@ -14,6 +14,18 @@ ANSWER_MAX_NS = 3600 * 10**9
 """From sensing to acting, a frozen process included."""
 OBSERVED_MAX = 1e6
 """Of any observation column, which are scaled to the order of one."""
+NUMBER_MAX = 1 << 40
+"""Of an entry of one spool: a batch every millisecond for thirty years."""
+
+
+def check_first_held(number: int) -> None:
+    """Judge from which entry on a robot says that it can resend.
+
+    Raises:
+        WireError: no spool ever gave so many numbers.
+    """
+    if number > NUMBER_MAX:
+        raise WireError(f"no spool has given {number} numbers; robots count from 1")
 
 
 def check_plausible(rows: Rows) -> None:

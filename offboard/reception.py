@@ -5,6 +5,7 @@ A robot's name is that of its key, never of a message. Source: FLEET.md § 3.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from offboard.clocks import Clocks
 from offboard.door import Arrival
 from offboard.episode_store import Delivery, EpisodeStore
 from offboard.intake import Entry, Intake, admit
+from offboard.plausibility import check_first_held
 from offboard.update_files import read_chunk
 from protocol.errors import StoreError, WireError
 from protocol.messages import (
@@ -39,6 +41,10 @@ _REASON_MAX_CHARS = 1024
 STREAMS_MAX = 1_000
 """Of one robot. Every new spool begins one, which is rare; whoever has a stolen key could begin any
 number, and each costs this server's disk a transaction and a row."""
+
+GAPS_PER_HOUR = 10_000
+"""Of one robot. A gap stays on record for ever; a robot that is well declares a few a day."""
+_HOUR_S = 3600.0
 
 
 class Reply(NamedTuple):
@@ -68,6 +74,23 @@ class _Stream(NamedTuple):
     epoch: str
 
 
+class _Allowance:
+    """How many gaps each robot may still put on record, by the hour."""
+
+    def __init__(self, clock_s: Callable[[], float]) -> None:
+        self._clock_s = clock_s
+        self._taken: dict[str, tuple[float, int]] = {}
+
+    def take(self, robot: str) -> bool:
+        """Whether it may be one more."""
+        now_s = self._clock_s()
+        began_s, taken = self._taken.get(robot, (now_s, 0))
+        if now_s - began_s >= _HOUR_S:
+            began_s, taken = now_s, 0
+        self._taken[robot] = began_s, taken + 1
+        return taken < GAPS_PER_HOUR
+
+
 class Reception:
     """The server's half of the delivery contract.
 
@@ -86,9 +109,11 @@ class Reception:
         spec: RobotSpec,
         repository: Path,
         halt_reason: Callable[[str], str] = lambda robot: "",
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """``halt_reason(robot)`` says why a robot shall stop; empty if it need not."""
         self._store = store
+        self._allowance = _Allowance(clock_s)
         self._halt_reason = halt_reason
         self._digest = spec.digest()
         self._repository = repository
@@ -128,10 +153,25 @@ class Reception:
         except WireError as error:
             self._refuse(outcome, arrival.route, "not a message", str(error))
             return None
-        if isinstance(message, (Hello, Fetch)) or message.epoch == self._epochs.get(arrival.robot):
+        if isinstance(message, (Hello, Fetch)):
             return message
-        self._refuse(outcome, arrival.route, "no hello came first")
-        return None
+        if message.epoch != self._epochs.get(arrival.robot):
+            self._refuse(outcome, arrival.route, "no hello came first")
+            return None
+        if isinstance(message, Gap) and not self._may_declare(arrival, outcome):
+            return None
+        return message
+
+    def _may_declare(self, arrival: Arrival, outcome: Outcome) -> bool:
+        """Whether one more gap of this robot may go on record; else a refusal, for now."""
+        if self._allowance.take(arrival.robot):
+            return True
+        detail = (
+            f"{arrival.robot} has declared {GAPS_PER_HOUR} gaps within an hour; more are taken "
+            f"after it. If its key was stolen: wombet-offboard keys revoke {arrival.robot}"
+        )
+        self._refuse(outcome, arrival.route, "too many gaps", detail)
+        return False
 
     def _answer(self, arrival: Arrival, message: Hello | Report | Fetch, outcome: Outcome) -> None:
         try:
@@ -165,6 +205,8 @@ class Reception:
             )
             self._refuse(outcome, arrival.route, "too many spools", detail)
             return
+        if not self._may_begin_at(arrival, hello, outcome):
+            return
         last = self._store.greet(arrival.robot, hello.epoch, hello.first_held)
         crc32 = self._store.crc32_of(arrival.robot, hello.epoch, last)
         self._epochs[arrival.robot] = hello.epoch
@@ -175,6 +217,17 @@ class Reception:
             crc32=UNSET if crc32 is None else crc32,
         )
         outcome.replies.append(Reply(arrival.route, ack))
+
+    def _may_begin_at(self, arrival: Arrival, hello: Hello, outcome: Outcome) -> bool:
+        """Whether what lies before ``first_held`` may be put on record as lost; else a refusal."""
+        try:
+            check_first_held(hello.first_held)
+        except WireError as error:
+            self._refuse(outcome, arrival.route, "implausible hello", str(error))
+            return False
+        if hello.first_held <= self._store.last(arrival.robot, hello.epoch) + 1:
+            return True
+        return self._may_declare(arrival, outcome)
 
     def _is_one_too_many(self, robot: str, epoch: str) -> bool:
         return self._store.last(robot, epoch) == 0 and self._store.streams(robot) >= STREAMS_MAX

@@ -7,6 +7,7 @@ loss is counted. Source: FLEET.md § 3.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,6 +19,8 @@ from protocol.messages import Gap, batch_crc32
 
 _PAGE_ROWS = 256
 _DAMAGED = "damaged in the server's store"
+_RANGE = re.compile(r"batches (\d+) to (\d+) ")
+"""How the reason of a gap begins that stands for all numbers from one to its own."""
 _RESTORE = "the catalogue of episodes is damaged; restore it from a backup"
 
 
@@ -191,32 +194,47 @@ def _settle(database: Database, table: _Table, entry: _Doubtful) -> None:
         _declare(database, entry.place)
 
 
-def _declare(database: Database, place: _Place) -> None:
+def _declare(database: Database, place: _Place, first: Any = None) -> None:
+    """A gap of unknown extent goes to ``place``, for all numbers from ``first`` to its own."""
+    several = first is not None and first < place.seq
+    reason = f"batches {first} to {place.seq} {_DAMAGED}" if several else _DAMAGED
     database.write(
         "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, 0, 0, ?, ?, ?)",
         *place,
-        _DAMAGED,
-        batch_crc32(0, 0, _DAMAGED.encode()),
+        reason,
+        batch_crc32(0, 0, reason.encode()),
         place_crc32(*place),
     )
 
 
 def _declare_holes(database: Database) -> None:
-    """Where numbers are missing an entry was, unless retention dropped it: then it is archived."""
+    """Where numbers are missing an entry was, unless retention dropped it: then it is archived.
+
+    Numbers that a gap on record stands for, as one at a greeting does, are not missing; those that
+    are get one gap for all that follow one another, however many they are.
+    """
     before: tuple[Any, ...] = (None, None, 0, 0)
-    for robot, epoch, seq, end, archived in database.rows(_NUMBERED):
-        if (robot, epoch) == before[:2] and before[3] > archived:
-            for missing in range(before[2] + 1, seq):
-                _declare(database, _Place(robot, epoch, missing))
+    for robot, epoch, seq, reason, end, archived in database.rows(_NUMBERED):
+        first, last = before[2] + 1, _covered_from(seq, reason) - 1
+        if (robot, epoch) == before[:2] and before[3] > archived and first <= last:
+            _declare(database, _Place(robot, epoch, last), first)
         before = robot, epoch, seq, end
 
 
+def _covered_from(seq: Any, reason: Any) -> Any:
+    """The lowest number that an entry stands for: its own, but for a gap that says otherwise."""
+    said = _RANGE.match(reason) if isinstance(reason, str) else None
+    if said is None or int(said[2]) != seq or not isinstance(seq, int):
+        return seq
+    return min(int(said[1]), seq)
+
+
 _NUMBERED = """
-SELECT robot, epoch, seq, max(ending) OVER (PARTITION BY robot, epoch ORDER BY seq),
+SELECT robot, epoch, seq, reason, max(ending) OVER (PARTITION BY robot, epoch ORDER BY seq),
     coalesce((SELECT max(last_record) + 1 FROM episodes WHERE episodes.robot = entry.robot), 0)
-FROM (SELECT robot, epoch, seq, first_record + records AS ending FROM batches
-    UNION ALL SELECT robot, epoch, seq, 0 FROM gaps
-    UNION ALL SELECT robot, epoch, last + 1, 0 FROM streams) AS entry
+FROM (SELECT robot, epoch, seq, '' AS reason, first_record + records AS ending FROM batches
+    UNION ALL SELECT robot, epoch, seq, reason, 0 FROM gaps
+    UNION ALL SELECT robot, epoch, last + 1, '', 0 FROM streams) AS entry
 ORDER BY robot, epoch, seq
 """
 """Every entry's place, and that of each stream's next; where records end so far, and archived."""

@@ -22,7 +22,7 @@ from offboard.data.catalogue import Archived, Catalogue, Packed
 from offboard.data.verification import check_episode
 from offboard.episode_store import EpisodeStore
 from offboard.losses import GENERATION_SHIFT
-from offboard.mcap_archive import write_rows
+from offboard.mcap_archive import rest_name, write_rows
 from protocol.errors import StoreError
 from protocol.modes import Mode
 from protocol.robot_spec import RobotSpec
@@ -186,8 +186,7 @@ class Pruner:
                 break
         rest = np.concatenate(parts)
         if len(rest):
-            generation, counter = divmod(int(rest["seq"][0]), 1 << GENERATION_SHIFT)
-            path = self._archive / robot / f"rest-g{generation:03d}-{counter:012d}.mcap"
+            path = self._archive / robot / f"{rest_name(rest)}.mcap"
             try:
                 write_rows(path, rest, self._spec, robot)
             except OSError as error:

@@ -13,13 +13,15 @@ import queue
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from offboard.assembler import Episode
 from offboard.data.catalogue import ARCHIVE
 from offboard.data.retention import Freed
 from offboard.device import check_on_cpu
@@ -27,10 +29,10 @@ from offboard.event_files import mirrored
 from offboard.ingest import Ingest
 from offboard.keys import load_server_keys
 from offboard.live_window import Windows
-from offboard.mcap_archive import archive_episodes
+from offboard.mcap_archive import archive_episodes, uncatalogued
 from offboard.page_process import page_beside
 from offboard.run_dir import RunDir, open_run
-from offboard.serve_status import Around, as_rows, snapshot, write_status
+from offboard.serve_status import Around, ServeStatus, as_rows, snapshot, write_status
 from offboard.stages.generate import load_kept
 from offboard.stages.serve_wiring import LEARNER, Prior, ServeConfig, Server, open_server
 from offboard.stages.source import load_source
@@ -38,18 +40,80 @@ from offboard.task_setup import load_task
 from protocol.errors import BundleError, ConfigError, StoreError
 
 STATUS_EVERY_S = 0.5
-PIN_AGAIN_S = 30.0
+PIN_AGAIN_S = DISK_AGAIN_S = 30.0
 IDLE_S = 0.1
+ARCHIVING, RETENTION, CHECKPOINT = "the archive", "retention", "the checkpoint"
+STATUS, LOG, RENEWAL, PUBLICATION = "the status", "the log", "renewal", "publication"
 NOT_OUTCOME = frozenset(
     {"endpoint", "cpus", "nice", "device", "retention", "page_port", "tensorboard"}
 )
+
+
+@dataclass
+class Troubles:
+    """What the disk refused: told, counted and tried again, while learning goes on.
+
+    Attributes:
+        run: whose log is told too, if the disk takes that.
+        failures: how often each kind of work failed since the start.
+        present: why each that did not succeed since then failed.
+        notes: what the archive had to tell.
+    """
+
+    run: RunDir
+    failures: Counter[str] = field(default_factory=Counter)
+    present: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    tried_s: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def kept(self, work: str) -> Iterator[None]:
+        """A StoreError of the block is a trouble of ``work``, success is the end of it."""
+        try:
+            yield
+        except StoreError as error:
+            self.failed(work, str(error))
+        else:
+            self.solved(work)
+
+    def failed(self, work: str, reason: str) -> None:
+        """Count it; it is told when it is new."""
+        self.failures[work] += 1
+        self.tried_s[work] = time.monotonic()
+        if self.present.get(work) != reason:
+            self.present[work] = reason
+            self._tell("trouble", f"{work} failed and is tried again: {reason}")
+
+    def solved(self, work: str) -> None:
+        """``work`` was done."""
+        if self.present.pop(work, ""):
+            self._tell("trouble over", f"{work} is done again after failing")
+
+    def note(self, text: str) -> None:
+        """Something that people should know and that is no failure."""
+        self.notes.append(text)
+        self._tell("archive", text)
+
+    def due(self, work: str) -> bool:
+        """Whether ``work`` failed and it is time to try again."""
+        return work in self.present and time.monotonic() - self.tried_s[work] > DISK_AGAIN_S
+
+    def waits(self, work: str) -> bool:
+        """Whether ``work`` failed just now."""
+        return work in self.present and not self.due(work)
+
+    def _tell(self, event: str, text: str) -> None:
+        _say(text)
+        with contextlib.suppress(StoreError):
+            self.run.log(event=event, text=text)
 
 
 def run_serve(config: ServeConfig, out: Path) -> dict[str, Any]:
     """Serve until SIGTERM or SIGINT, then account for every record.
 
     Raises:
-        StoreError: ``out`` holds another run, or an earlier stage is not finished.
+        StoreError: ``out`` holds another run, or an earlier stage is not finished; or the disk
+            still refuses at the end what it refused before.
         ConfigError: keys or endpoint are wrong, or there is no such device.
     """
     if config.policy == "planner":
@@ -62,7 +126,8 @@ def run_serve(config: ServeConfig, out: Path) -> dict[str, Any]:
     _say("compiling and exporting: half a minute on a machine that never did")
     server = open_server(config, setup, keys, Prior(source, kept), run)
     with contextlib.closing(server.store):
-        stop = _stop_on_signals()
+        stop, troubles = _stop_on_signals(), Troubles(run)
+        _tell_uncatalogued(server, run, troubles)
         with (
             _ingesting(server.ingest, stop),
             _showing(server.windows, stop),
@@ -72,11 +137,13 @@ def run_serve(config: ServeConfig, out: Path) -> dict[str, Any]:
             _say(f"listening on {server.ingest.endpoint} for {config.unit}")
             _follow_pin(server)
             server.session.begin()
-            _learn(server, config.unit, run, stop)
-        return _finish(server, config.unit, run)
+            _learn(server, config.unit, run, stop, troubles)
+        return _finish(server, config.unit, run, troubles)
 
 
-def _learn(server: Server, unit: str, run: RunDir, stop: threading.Event) -> None:
+def _learn(
+    server: Server, unit: str, run: RunDir, stop: threading.Event, troubles: Troubles
+) -> None:
     """The learner's loop: records first, then one piece of work, then checkpoint and status."""
     busy, shown_s, saved = True, 0.0, (0, 0)
     while not stop.is_set():
@@ -84,46 +151,96 @@ def _learn(server: Server, unit: str, run: RunDir, stop: threading.Event) -> Non
             rows = server.arrivals.get(timeout=0.001 if busy else IDLE_S)
             ended = server.session.push(rows)
             for episode in ended:
-                learner = {**asdict(server.learner.evidence), **server.learner.losses}
-                run.log(event="episode", **vars(episode), **learner)
-                _say(
-                    f"episode {len(server.session.episodes)}: return {episode.total:.0f}, policy "
-                    f"{episode.main_version}, {server.session.phase.value}"
-                )
+                _tell_episode(server, episode, run, troubles)
             if ended:
-                _archive(server, run)
+                _archive(server, run, troubles)
         busy = True
-        with _publishing(server):
+        with _publishing(server, troubles):
             busy = server.session.turn()
-        session = server.session
-        if (session.version, session.settled) != saved:
-            saved = session.version, session.settled
-            run.save(LEARNER, session.tensors())
-            if session.settled:  # and that is durable: no restart needs the records
-                server.pruner.keep = frozenset()
+        saved = _save(server, run, saved, troubles)
         if time.monotonic() - shown_s > STATUS_EVERY_S:
             shown_s = time.monotonic()
-            with _publishing(server):
+            with _publishing(server, troubles), troubles.kept(RENEWAL):
                 server.repository.renew()
             _follow_pin(server)
-            _show(server, unit, run)
+            if troubles.due(ARCHIVING) or troubles.due(RETENTION):
+                _archive(server, run, troubles)
+            _show(server, unit, run, troubles)
 
 
-def _archive(server: Server, run: RunDir) -> None:
-    """Finished episodes of every robot as MCAP files; then the disk is kept within bounds."""
-    for robot in server.store.robots():
-        archive_episodes(server.store, robot, server.spec, run.path / ARCHIVE)
-    if (freed := server.pruner.prune()) != Freed():
-        run.log(event="retention", **freed._asdict())
+def _archive(server: Server, run: RunDir, troubles: Troubles) -> None:
+    """Finished episodes of every robot as MCAP files; then the disk is kept within bounds.
+
+    One robot's failing archive is in no other's way.
+    """
+    with troubles.kept(ARCHIVING):
+        faults = []
+        for robot in server.store.robots():
+            try:
+                archive_episodes(
+                    server.store, robot, server.spec, run.path / ARCHIVE, troubles.note
+                )
+            except StoreError as error:
+                faults.append(str(error))
+        if faults:
+            raise StoreError("; ".join(faults))
+    with troubles.kept(RETENTION):
+        if (freed := server.pruner.prune()) != Freed():
+            run.log(event="retention", **freed._asdict())
+
+
+def _tell_uncatalogued(server: Server, run: RunDir, troubles: Troubles) -> None:
+    """Files of episodes that the catalogue does not know: it was restored from an older copy."""
+    with troubles.kept(ARCHIVING):
+        if files := uncatalogued(server.store, run.path / ARCHIVE):
+            troubles.note(
+                f"{len(files)} files of the archive are not in the catalogue, {files[0]} the "
+                "first: the store is an older copy; see Backups in data.md"
+            )
+
+
+def _tell_episode(server: Server, episode: Episode, run: RunDir, troubles: Troubles) -> None:
+    learner = {**asdict(server.learner.evidence), **server.learner.losses}
+    with troubles.kept(LOG):
+        run.log(event="episode", **vars(episode), **learner)
+    _say(
+        f"episode {len(server.session.episodes)}: return {episode.total:.0f}, policy "
+        f"{episode.main_version}, {server.session.phase.value}"
+    )
+
+
+def _save(
+    server: Server, run: RunDir, saved: tuple[int, int], troubles: Troubles
+) -> tuple[int, int]:
+    """A checkpoint for every new version; returns what the newest checkpoint is of."""
+    session = server.session
+    present = session.version, session.settled
+    if present == saved or troubles.waits(CHECKPOINT):
+        return saved
+    with troubles.kept(CHECKPOINT):
+        run.save(LEARNER, session.tensors())
+        saved = present
+        if session.settled:  # and that is durable: no restart needs the records
+            server.pruner.keep = frozenset()
+    return saved
 
 
 @contextlib.contextmanager
-def _publishing(server: Server) -> Iterator[None]:
-    """Keys that are not in force any more end publication, until a restart; nothing else."""
+def _publishing(server: Server, troubles: Troubles) -> Iterator[None]:
+    """Keys that are not in force any more end publication, until a restart; nothing else.
+
+    What a full disk kept from going out, robots get with the next candidate, the best one, at the
+    end of adaptation, when the server is started again.
+    """
+    before = server.session.version
     try:
         yield
+        if server.session.version != before:
+            troubles.solved(PUBLICATION)
     except ConfigError as error:
         server.publish_trouble = str(error)
+    except StoreError as error:
+        troubles.failed(PUBLICATION, str(error))
 
 
 def _follow_pin(server: Server) -> None:
@@ -143,7 +260,12 @@ def _follow_pin(server: Server) -> None:
         server.pin_trouble = str(error)
 
 
-def _show(server: Server, unit: str, run: RunDir) -> None:
+def _show(server: Server, unit: str, run: RunDir, troubles: Troubles) -> None:
+    with troubles.kept(STATUS):
+        write_status(run.path, _status(server, unit))
+
+
+def _status(server: Server, unit: str) -> ServeStatus:
     reports = [*server.ingest.reports.items()]
     around = Around(
         unit=unit,
@@ -153,15 +275,27 @@ def _show(server: Server, unit: str, run: RunDir) -> None:
         pin_trouble=server.pin_trouble,
         publish_trouble=server.publish_trouble,
     )
-    status = snapshot(server.session, server.learner.evidence, server.ingest, around)
-    write_status(run.path, status)
+    return snapshot(server.session, server.learner.evidence, server.ingest, around)
 
 
-def _finish(server: Server, unit: str, run: RunDir) -> dict[str, Any]:
-    """Last status, archive, checkpoint and the account of records."""
-    _show(server, unit, run)
-    _archive(server, run)
-    run.save(LEARNER, server.session.tensors())
+def _finish(server: Server, unit: str, run: RunDir, troubles: Troubles) -> dict[str, Any]:
+    """Last status, archive, checkpoint and the account of records.
+
+    Raises:
+        StoreError: some of that is not done; what is was done before.
+    """
+    _archive(server, run, troubles)
+    _show(server, unit, run, troubles)
+    with troubles.kept(CHECKPOINT):
+        run.save(LEARNER, server.session.tensors())
+    result = _account(server, unit, run, troubles)
+    if troubles.present:
+        undone = "; ".join(f"{work}: {reason}" for work, reason in troubles.present.items())
+        raise StoreError(f"ended, but not all was done: {undone}")
+    return result
+
+
+def _account(server: Server, unit: str, run: RunDir, troubles: Troubles) -> dict[str, Any]:
     account = server.store.account(unit)
     return run.finish(
         {
@@ -177,6 +311,9 @@ def _finish(server: Server, unit: str, run: RunDir) -> dict[str, Any]:
             "freed": server.pruner.total._asdict(),
             "retransmitted": server.ingest.duplicates,
             "refusals": dict(server.ingest.refusals),
+            "failures": dict(troubles.failures),
+            "troubles": troubles.present,
+            "archive_notes": troubles.notes,
         }
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from made_link import Link, Robot, Server
 from made_records import SPEC, make_records
 
-from offboard import reception
+from offboard import plausibility, reception
 from offboard.door import Arrival
 from onboard.spool_entry import Tail, entries_of
 from protocol.messages import Ack, Batch, Gap, Hello, Refused, Report, ToRobot, encode
@@ -228,3 +229,32 @@ def test_gaps_are_committed_like_batches(server):
     (ack,) = told(server, gap, batch(2))
     assert isinstance(ack, Ack)
     assert ack.last == 2
+
+
+def test_a_spool_that_claims_more_numbers_than_there_can_be_is_refused(server):
+    most = plausibility.NUMBER_MAX
+    (refused,) = told(server, msgspec.structs.replace(HELLO, first_held=most + 1))
+    assert "robots count from 1" in refused.reason
+    assert server.reception.refusals["implausible hello"] == 1
+    assert server.store.gaps("r") == []
+    (ack,) = told(server, msgspec.structs.replace(HELLO, first_held=most))
+    assert isinstance(ack, Ack)
+
+
+def test_a_key_cannot_put_any_number_of_gaps_on_record(server, monkeypatch):
+    monkeypatch.setattr(reception, "GAPS_PER_HOUR", 3)
+    clock = SimpleNamespace(now_s=0.0)
+    server.reception._allowance._clock_s = lambda: clock.now_s
+    gaps = [Gap(epoch=EPOCH, seq=n, first_record=0, count=0, reason="so") for n in range(1, 6)]
+    answers = told(server, HELLO, *gaps)
+    assert server.store.last("r", EPOCH) == 3
+    (refused, _) = [answer for answer in answers if isinstance(answer, Refused)]
+    assert "keys revoke r" in refused.reason
+    (later,) = told(server, msgspec.structs.replace(HELLO, first_held=9))
+    assert isinstance(later, Refused), "a greeting is no way around"
+    assert server.reception.refusals["too many gaps"] == 3
+    (greeting,) = told(server, HELLO, robot="other")
+    assert isinstance(greeting, Ack)
+    clock.now_s = 3600.0
+    told(server, *gaps[3:])
+    assert server.store.last("r", EPOCH) == 5

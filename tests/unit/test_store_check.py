@@ -199,3 +199,45 @@ def test_a_catalogue_of_an_older_version_is_refused(path):
     edited(path, "PRAGMA user_version = 1")
     with pytest.raises(StoreError, match="tables of layout 1, this version reads"), opened(path):
         pass
+
+
+def damage_one(path: Path) -> None:
+    edited(path, "UPDATE batches SET crc32 = crc32 + 1 WHERE seq = 2")
+
+
+@pytest.mark.parametrize("first_held", [5_000, 1 << 62])
+def test_what_a_forgotten_gap_stands_for_is_not_declared_again(path, first_held):
+    with opened(path) as store:
+        store.greet("r", EPOCH, first_held)
+    damage_one(path)
+    with opened(path) as store:
+        store.examine()
+        assert [gap.seq for gap in store.gaps("r")] == [2, 4, first_held - 1]
+
+
+def test_many_numbers_that_are_missing_are_one_gap_found_once(path):
+    """As where the record of the loss was damaged itself."""
+    with opened(path) as store:
+        store.greet("r", EPOCH, 1 << 40)
+    edited(path, f"UPDATE gaps SET reason = 'batches 8' WHERE seq = {(1 << 40) - 1}")
+    with opened(path) as store:
+        assert store.examine() == Findings(gaps=1)
+        gaps = store.gaps("r")
+        assert [gap.seq for gap in gaps] == [4, (1 << 40) - 2, (1 << 40) - 1]
+        assert gaps[1].reason == f"batches 5 to {(1 << 40) - 2} damaged in the server's store"
+    damage_one(path)
+    with opened(path) as store:
+        store.examine()
+        assert [gap.seq for gap in store.gaps("r")][2:] == [gap.seq for gap in gaps[1:]]
+
+
+def test_a_gap_that_claims_numbers_after_its_own_hides_nothing(path):
+    """A robot words its gaps as it likes."""
+    edited(path, "DELETE FROM gaps")
+    with opened(path) as store:
+        claim = Gap(epoch=EPOCH, seq=5, first_record=0, count=0, reason="batches 1 to 99 are gone")
+        store.accept([Delivery("r", EPOCH, [claim])])
+    damage_one(path)
+    with opened(path) as store:
+        store.examine()
+        assert [gap.seq for gap in store.gaps("r")] == [2, 4, 5]

@@ -241,7 +241,8 @@ def test_everything_deleted_is_counted(run):
 def test_a_server_prunes_after_archiving_and_logs_it_once(run):
     with open_store(run) as store:
         server = SimpleNamespace(store=store, spec=SPEC, pruner=pruner(store, run, LITTLE))
-        serve._archive(server, RunDir(run))
-        serve._archive(server, RunDir(run))
+        troubles = serve.Troubles(RunDir(run))
+        serve._archive(server, RunDir(run), troubles)
+        serve._archive(server, RunDir(run), troubles)
     (event,) = RunDir(run).metrics()
     assert (event["event"], event["batches"], event["files"]) == ("retention", 5, 4)

@@ -11,6 +11,10 @@ import pytest
 from made_records import SPEC, make_records
 from mcap.reader import make_reader
 
+from offboard import mcap_archive
+from offboard.data.history import history
+from offboard.data.recording import read_recording
+from offboard.data.retention import Pruner, Retention
 from offboard.episode_store import Delivery, EpisodeStore, open_episode_store
 from offboard.mcap_archive import archive_episodes, finished_episodes
 from onboard.spool_entry import Tail, entries_of
@@ -112,3 +116,91 @@ def test_an_episode_cut_off_by_the_next_one_is_over():
     episodes = [*finished_episodes([first[:3], first[3:], second])]
     assert [len(episode) for episode in episodes] == [7]
     assert episodes[0]["end"][-1] == End.RUNNING
+
+
+def restored(store: EpisodeStore) -> None:
+    """As the store was before its episodes were archived and its middle records came."""
+    with store.database.transaction():
+        store.database.write("DELETE FROM episodes")
+        store.database.write("DELETE FROM batches WHERE seq = 2")
+
+
+def whole_then_restored(store: EpisodeStore, tmp_path: Path) -> Path:
+    for first in (0, 10, 20):
+        deliver(store, make_records(first, 10, episode_steps=30))
+    (path,) = archive(store, tmp_path)
+    restored(store)
+    return path
+
+
+def test_after_a_restore_the_fuller_file_is_kept_and_catalogued(store, tmp_path):
+    path = whole_then_restored(store, tmp_path)
+    before, told = path.read_bytes(), []
+    assert archive_episodes(store, "r", SPEC, tmp_path / "mcap", told.append) == []
+    assert path.read_bytes() == before
+    (note,) = told
+    assert "30 records of its episode, the store 20" in note
+    (row,) = store.database.rows("SELECT records, last_record, end, path FROM episodes")
+    assert row == (30, make_records(29, 1)["seq"][0], End.TRUNCATED, "r/g001-e000000.mcap")
+    read = np.concatenate([*history(store, tmp_path / "mcap", "r")])
+    assert len(read) == 30
+    assert archive(store, tmp_path) == []
+
+
+def test_another_life_of_the_robot_is_filed_beside(store, tmp_path):
+    """Same numbers, other records: neither file may take the other's place."""
+    rows = make_records(0, 10, episode_steps=10)
+    deliver(store, rows)
+    (path,) = archive(store, tmp_path)
+    with store.database.transaction():
+        for table in ("episodes", "batches"):
+            store.database.write(f"DELETE FROM {table}")
+    before, told = path.read_bytes(), []
+    other = make_records(0, 8, episode_steps=8)
+    for column in ("sense_ns", "act_ns"):
+        other[column] += 1_000
+    deliver(store, other)
+    (beside,) = archive_episodes(store, "r", SPEC, tmp_path / "mcap", told.append)
+    assert (beside.name, path.read_bytes()) == ("g001-e000000.2.mcap", before)
+    assert len(messages(beside)) == 8
+    assert "is kept" in told[0]
+
+
+def test_a_damaged_file_is_not_written_over(store, tmp_path):
+    path = whole_then_restored(store, tmp_path)
+    path.write_bytes(b"damaged")
+    (beside,) = archive(store, tmp_path)
+    assert (beside.name, path.read_bytes()) == ("g001-e000000.2.mcap", b"damaged")
+
+
+def test_a_file_that_was_not_catalogued_any_more_is_made_again(store, tmp_path):
+    """The power cut came between the file and the catalogue."""
+    deliver(store, make_records(0, 10, episode_steps=10))
+    (path,) = archive(store, tmp_path)
+    with store.database.transaction():
+        store.database.write("DELETE FROM episodes")
+    assert archive_episodes(store, "r", SPEC, tmp_path / "mcap", pytest.fail) == [path]
+    assert store.archived_through("r") > 0
+
+
+def test_an_episode_without_an_end_counts_as_over_and_all_of_it_is_filed(
+    store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(mcap_archive, "EPISODE_MAX_ROWS", 20)
+    told = []
+    for first in range(0, 50, 10):
+        deliver(store, make_records(first, 10, episode_steps=100))
+        archive_episodes(store, "r", SPEC, tmp_path / "mcap", told.append)
+    names = sorted(path.name for path in (tmp_path / "mcap" / "r").iterdir())
+    assert names == ["g001-e000000.mcap", "rest-g001-000000000020.mcap"]
+    assert "longer than 20 records" in told[0]
+    assert "20 records more" in told[1]
+    deliver(store, make_records(50, 60, episode_steps=100))
+    archive(store, tmp_path)
+    assert len(read_recording(tmp_path / "mcap/r/g001-e000000.mcap").rows) == 20
+    Pruner(
+        store, SPEC, tmp_path / "mcap", Retention(budget_mb=0.0), frozenset("r"), lambda: 0.0
+    ).prune()
+    assert store.database.value("SELECT count(*) FROM batches WHERE seq <= 5") == 0
+    read = np.concatenate([*history(store, tmp_path / "mcap", "r")])
+    assert (read["seq"] - read["seq"][0]).tolist() == [*range(110)]

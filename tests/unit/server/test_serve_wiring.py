@@ -147,7 +147,7 @@ def test_a_restarted_server_learns_again_what_retention_put_away(tmp_path: Path)
     with started(tmp_path) as server:
         rows = [episode_rows(number, 3, first=4 * number) for number in range(5)]
         deliver(server.store, np.concatenate(rows), "one")
-        serve._archive(server, RunDir(tmp_path))
+        serve._archive(server, RunDir(tmp_path), serve.Troubles(RunDir(tmp_path)))
         assert held_records(server.store, "one") == []
     with started(tmp_path) as server:
         assert [episode.number for episode in server.session.episodes] == [*range(5)]
@@ -200,10 +200,139 @@ def test_a_server_whose_keys_were_retired_says_so_and_goes_on(tmp_path: Path) ->
         for number in range(3):
             server.arrivals.put(episode_rows(number, 3, first=4 * number))
         turns = SimpleNamespace(is_set=iter([*[False] * 12, True]).__next__)
-        serve._learn(server, "one", RunDir(tmp_path), turns)
-        serve._show(server, "one", RunDir(tmp_path))
+        troubles = serve.Troubles(RunDir(tmp_path))
+        serve._learn(server, "one", RunDir(tmp_path), turns, troubles)
+        serve._show(server, "one", RunDir(tmp_path), troubles)
+        assert troubles.present == {}
         assert server.learner.online.added == 9
     status = read_status(tmp_path)
     assert status is not None
     assert "restart it" in status.publish_trouble
     assert status.phase == "adapt"
+
+
+def turns(number: int) -> SimpleNamespace:
+    """A stop that comes after so many turns."""
+    return SimpleNamespace(is_set=iter([*[False] * number, True]).__next__)
+
+
+def full(*_: object, **__: object) -> None:
+    raise StoreError("no space left on device")
+
+
+def test_a_full_disk_is_told_and_tried_again_while_learning_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init_server(tmp_path / "keys")
+    run = RunDir(tmp_path)
+    troubles = serve.Troubles(run)
+    monkeypatch.setattr(serve, "STATUS_EVERY_S", 0.0)
+    with started(tmp_path) as server:
+        server.session.begin()
+        for number in range(3):
+            server.arrivals.put(episode_rows(number, 3, first=4 * number))
+        with monkeypatch.context() as broken:
+            for name in ("archive_episodes", "write_status"):
+                broken.setattr(serve, name, full)
+            for owner, name in ((server.pruner, "prune"), (run, "save"), (run, "log")):
+                broken.setattr(owner, name, full)
+            broken.setattr(server.repository, "renew", full)
+            broken.setattr(server.store, "robots", lambda: ["one"])
+            serve._learn(server, "one", run, turns(12), troubles)
+        assert server.learner.online.added == 9
+        assert troubles.present.keys() == {
+            serve.ARCHIVING, serve.RETENTION, serve.CHECKPOINT, serve.STATUS, serve.LOG,
+            serve.RENEWAL,
+        }  # fmt: skip
+        assert troubles.failures[serve.ARCHIVING] == 3, "at every episode"
+        assert troubles.failures[serve.CHECKPOINT] == 1, "not at every turn"
+        for work in troubles.tried_s:
+            troubles.tried_s[work] -= 2 * serve.DISK_AGAIN_S
+        server.arrivals.put(episode_rows(3, 3, first=12))
+        serve._learn(server, "one", run, turns(3), troubles)
+        assert troubles.present == {}
+        assert run.has(LEARNER)
+    told = [event["text"] for event in run.metrics() if event["event"] == "trouble over"]
+    assert "the archive is done again after failing" in told
+
+
+def test_what_failed_is_tried_again_without_a_new_episode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init_server(tmp_path / "keys")
+    run = RunDir(tmp_path)
+    troubles = serve.Troubles(run)
+    with started(tmp_path) as server:
+        server.session.begin()
+        troubles.failed(serve.ARCHIVING, "no space left on device")
+        serve._learn(server, "one", run, turns(2), troubles)
+        assert troubles.present.keys() == {serve.ARCHIVING}, "not at once"
+        troubles.tried_s[serve.ARCHIVING] -= 2 * serve.DISK_AGAIN_S
+        serve._learn(server, "one", run, turns(2), troubles)
+        assert troubles.present == {}
+
+
+def test_one_robots_archive_is_in_no_others_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init_server(tmp_path / "keys")
+    troubles = serve.Troubles(RunDir(tmp_path))
+    with started(tmp_path) as server:
+        for robot in ("a", "b"):
+            deliver(server.store, episode_rows(0, 3, first=0), robot)
+        (tmp_path / "archive").mkdir()
+        (tmp_path / "archive" / "a").write_text("in the way")
+        serve._archive(server, RunDir(tmp_path), troubles)
+        assert server.store.archived_through("b") > 0
+    assert "archive/a" in troubles.present[serve.ARCHIVING]
+
+
+def test_a_policy_that_the_disk_refused_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init_server(tmp_path / "keys")
+    troubles = serve.Troubles(RunDir(tmp_path))
+    with started(tmp_path) as server:
+        server.session.begin()
+        with serve._publishing(server, troubles):
+            full()
+        assert troubles.present == {serve.PUBLICATION: "no space left on device"}
+        with serve._publishing(server, troubles):
+            pass
+        assert troubles.present, "nothing went out"
+        with serve._publishing(server, troubles):
+            server.session._send(server.session._present(), 0.0, 0.0)
+        assert troubles.present == {}
+
+
+def test_ending_says_what_the_disk_still_refuses_after_the_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init_server(tmp_path / "keys")
+    run = RunDir(tmp_path)
+    with started(tmp_path) as server:
+        server.session.begin()
+        deliver(server.store, episode_rows(0, 3, first=0), "one")
+        with monkeypatch.context() as broken:
+            broken.setattr(serve, "archive_episodes", full)
+            with pytest.raises(StoreError, match="the archive: no space left"):
+                serve._finish(server, "one", run, serve.Troubles(run))
+        assert run.result["failures"] == {serve.ARCHIVING: 1}
+        assert run.result["account"]["committed"] == 4
+        assert run.has(LEARNER)
+        result = serve._finish(server, "one", run, serve.Troubles(run))
+        assert result["troubles"] == {}
+
+
+def test_files_that_the_catalogue_does_not_know_are_told_at_the_start(tmp_path: Path) -> None:
+    init_server(tmp_path / "keys")
+    run = RunDir(tmp_path)
+    with started(tmp_path) as server:
+        (tmp_path / "archive" / "one").mkdir(parents=True)
+        for name in ("g001-e000007.mcap", "rest-g001-000000000001.mcap"):
+            (tmp_path / "archive" / "one" / name).write_bytes(b"")
+        troubles = serve.Troubles(run)
+        serve._tell_uncatalogued(server, run, troubles)
+    (note,) = troubles.notes
+    assert note.startswith("1 files")
+    assert "g001-e000007.mcap" in note
