@@ -118,8 +118,8 @@ class Trial:
         """Ready, start, faults, end: the last status, and whether a latched robot refused."""
         self._until(lambda status: status.mode == "IDLE")
         if (policies := self._bench.outfit.policies) is not None:
-            policy = policies / str(VERSIONS[self._scenario.policy])  # an agent that starts late
-            self._accepted("pin", lambda: console.pin(runtime.lay(policy)))  # takes it away once
+            policy = policies / str(VERSIONS[self._scenario.policy])
+            self._accepted("pin", lambda: _pinned(runtime, console, policy))
         self._until(lambda status: status.active_version > 0)
         if self._scenario.start != "IDLE":
             self._cue(Cue(mark=STARTED))
@@ -192,3 +192,11 @@ class Trial:
             done = ask()
         if not done.ok:
             raise ConfigError(f"{self._folder}: {word} was refused: {done.detail}")
+
+
+def _pinned(runtime: Runtime, console: Console, policy: Path) -> Done:
+    """Lay a policy there and pin it; an agent that starts meanwhile takes it away once."""
+    try:
+        return console.pin(runtime.lay(policy))
+    except ConfigError as error:
+        return Done(ok=False, detail=str(error))
