@@ -47,6 +47,8 @@ class ServeStatus(Struct, frozen=True, kw_only=True):
         pinned: the policy version robots are to stay with, 0 if none.
         pin_trouble: why the version that somebody wants pinned is not; empty if it is.
         publish_trouble: why nothing can be published until the server is restarted.
+        disk_trouble: what the disk refuses at present, and is tried again; empty if nothing.
+        disk_failures: how often it refused something since the start.
     """
 
     pid: int
@@ -68,6 +70,8 @@ class ServeStatus(Struct, frozen=True, kw_only=True):
     pinned: int = 0
     pin_trouble: str = ""
     publish_trouble: str = ""
+    disk_trouble: str = ""
+    disk_failures: int = 0
 
 
 class Presence:
@@ -109,6 +113,8 @@ class Around(NamedTuple):
     damaged: int
     pin_trouble: str
     publish_trouble: str
+    disk_trouble: str
+    disk_failures: int
 
 
 def snapshot(session: Session, evidence: Evidence, ingest: Ingest, around: Around) -> ServeStatus:
@@ -133,6 +139,8 @@ def snapshot(session: Session, evidence: Evidence, ingest: Ingest, around: Aroun
         pinned=session.pinned,
         pin_trouble=around.pin_trouble,
         publish_trouble=around.publish_trouble,
+        disk_trouble=around.disk_trouble,
+        disk_failures=around.disk_failures,
     )
 
 

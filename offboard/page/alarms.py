@@ -62,6 +62,12 @@ def _of_store(status: Status) -> Iterator[Alarm]:
             "are not what was written.",
             "Run `wombet-offboard data verify` on this run, and look after the disk.",
         )  # fmt: skip
+    if status.disk_trouble:
+        yield Alarm(
+            Level.BAD, "server", sentence(status.disk_trouble),
+            f"Its disk refused work {count(status.disk_failures, 'time')}; it is tried again. Make "
+            "room; what robots send is kept on them until it is stored.",
+        )  # fmt: skip
     if status.clock_steps_back:
         yield Alarm(
             Level.LOOK, "robots",

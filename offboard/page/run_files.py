@@ -78,6 +78,8 @@ class Status(Struct, frozen=True, kw_only=True):
     pinned: int = 0
     pin_trouble: str = ""
     publish_trouble: str = ""
+    disk_trouble: str = ""
+    disk_failures: int = 0
 
 
 class Event(Struct, frozen=True, kw_only=True):

@@ -262,10 +262,10 @@ def _follow_pin(server: Server) -> None:
 
 def _show(server: Server, unit: str, run: RunDir, troubles: Troubles) -> None:
     with troubles.kept(STATUS):
-        write_status(run.path, _status(server, unit))
+        write_status(run.path, _status(server, unit, troubles))
 
 
-def _status(server: Server, unit: str) -> ServeStatus:
+def _status(server: Server, unit: str, troubles: Troubles) -> ServeStatus:
     reports = [*server.ingest.reports.items()]
     around = Around(
         unit=unit,
@@ -274,6 +274,8 @@ def _status(server: Server, unit: str) -> ServeStatus:
         damaged=server.store.damaged,
         pin_trouble=server.pin_trouble,
         publish_trouble=server.publish_trouble,
+        disk_trouble="; ".join(f"{work}: {why}" for work, why in troubles.present.items()),
+        disk_failures=troubles.failures.total(),
     )
     return snapshot(server.session, server.learner.evidence, server.ingest, around)
 

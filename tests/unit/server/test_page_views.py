@@ -156,6 +156,7 @@ def test_all_well_is_no_alarm() -> None:
         ({"clock_steps_back": 1}, "robots: A clock ran backwards 1 time."),
         ({"refusals": {"content": 3}}, "server: Refused 3 messages: content."),
         ({"pinned": 4}, "policies: Robots stay with policy 4, which is pinned."),
+        ({"disk_trouble": "archive: no space"}, "server: Archive: no space."),
         ({"pin_trouble": "policy 9 is not ours"}, "policies: Policy 9 is not ours."),
         ({"publish_trouble": "the root has changed"}, "server: The root has changed."),
         ({"unfit": ["not finite"]}, "policies: 1 policy could not be sent out: not finite."),

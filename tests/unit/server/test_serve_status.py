@@ -70,6 +70,8 @@ STATUS = ServeStatus(
     pinned=1,
     pin_trouble="none",
     publish_trouble="the root has changed",
+    disk_trouble="archive: no space",
+    disk_failures=4,
 )
 
 

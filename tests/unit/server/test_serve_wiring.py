@@ -245,6 +245,9 @@ def test_a_full_disk_is_told_and_tried_again_while_learning_goes_on(
             serve.RENEWAL,
         }  # fmt: skip
         assert troubles.failures[serve.ARCHIVING] == 3, "at every episode"
+        shown = serve._status(server, "one", troubles)
+        assert shown.disk_failures == troubles.failures.total()
+        assert all(f"{work}: " in shown.disk_trouble for work in troubles.present)
         assert troubles.failures[serve.CHECKPOINT] == 1, "not at every turn"
         for work in troubles.tried_s:
             troubles.tried_s[work] -= 2 * serve.DISK_AGAIN_S
