@@ -17,7 +17,7 @@ from sim_harness.hil.false_clock import FalseClock
 from sim_harness.hil.faults import Process
 from sim_harness.hil.host import Host
 
-ROOM = "16m"
+ROOM, ROOM_PAGES = "16m", 4096
 """Of a state directory that is to be filled."""
 END_S = 60.0
 BATCH_KIND = 0
@@ -112,8 +112,9 @@ class Runtime:
         self._host.call("kill", f"-{name}", str(pid))
 
     def fill(self) -> None:
-        """Leave no room for its state."""
-        self._host.call("dd", "if=/dev/zero", f"of={self.state}/{BALLAST_FILE}", "bs=4k")
+        """Leave no room for its state; of a disk that is not the small one no more than that."""
+        ballast = f"of={self.state}/{BALLAST_FILE}"
+        self._host.call("dd", "if=/dev/zero", ballast, "bs=4k", f"count={ROOM_PAGES}")
 
     def make_room(self) -> None:
         """Undo :meth:`fill`."""
