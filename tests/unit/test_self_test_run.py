@@ -36,6 +36,7 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.usefixtures("handlers")
 def test_the_first_signal_is_noted_and_none_is_obeyed_until_it_is_left() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     before = [signal.getsignal(number) for number in self_test_run.ENDING]
     with Signals() as signals:

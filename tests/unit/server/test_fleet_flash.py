@@ -214,7 +214,7 @@ def test_an_overlay_that_cannot_be_written_is_told_as_not_flashed(command, bsp, 
     code, _, said = command("flash", "duck", "--bsp", bsp)
     assert code == 2
     assert "not flashed: " in said
-    assert "units/duck cannot be made" in said
+    assert "units/duckcannotbemade" in "".join(said.split())  # lines break where they are full
 
 
 def test_a_layout_of_another_kind_is_told_as_not_flashed(command, bsp) -> None:
