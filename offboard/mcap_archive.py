@@ -116,6 +116,8 @@ class _Folder:
     def _file_rest(self, rows: Rows) -> Path:
         """What follows in an episode that was too long lies beside it, as between episodes."""
         path = self._path(rest_name(rows))
+        if path.exists():
+            path = self._beside(path, _filed_rows(path, self._store.dtype), rows)
         self._write(path, rows)
         self._store.extend(self._robot, rows)
         self._tell(f"{path}: {len(rows)} records more of an episode that counted as over")

@@ -53,6 +53,7 @@ class Pilot:
         self._asked = 0
         self._command[:] = 0.0
         self.bad.reset()
+        self._trouble = ""
 
     def ask(self, obs: FloatArray) -> FloatArray | None:
         """Unit actions (A,) of this tick for ``obs`` (O,); good until the next call.

@@ -182,7 +182,7 @@ def _missing(previous: int, first: int, ended: int) -> list[Entry]:
         return []
     if generation == before:
         return [gap(previous + 1, first - previous - 1, _NOT_IN_RING)] if first > previous else []
-    if ended > 0 and ended - 1 >> GENERATION_SHIFT == before:
+    if ended >> GENERATION_SHIFT == before:
         lost = ended - previous - 1
         tail = [gap(previous + 1, lost, _NOT_IN_RING)] if lost > 0 else []
         return [*tail, *_head(first)]

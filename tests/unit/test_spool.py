@@ -128,7 +128,7 @@ def test_where_the_one_before_ended_in_good_order_its_loss_is_exact(path, ended,
     assert [(gap.first_record, gap.count) for gap in gaps] == wanted
 
 
-@pytest.mark.parametrize("ended", [2 * GENERATION + 5, 3 * GENERATION, 0])
+@pytest.mark.parametrize("ended", [2 * GENERATION + 5, 2 * GENERATION, 3 * GENERATION, 0])
 def test_the_end_of_another_generation_says_nothing_about_this_one(path, ended):
     """Of generation 2 nothing came here, or it is not known how it ended."""
     spool = opened(path)

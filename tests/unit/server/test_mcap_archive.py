@@ -183,6 +183,21 @@ def test_a_file_that_was_not_catalogued_any_more_is_made_again(store, tmp_path):
     assert store.archived_through("r") > 0
 
 
+def test_what_followed_a_long_episode_is_not_written_over_by_less(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(mcap_archive, "EPISODE_MAX_ROWS", 20)
+    for first in range(0, 50, 10):
+        deliver(store, make_records(first, 10, episode_steps=100))
+        archive_episodes(store, "r", SPEC, tmp_path / "mcap", lambda note: None)
+    rest = tmp_path / "mcap/r/rest-g001-000000000020.mcap"
+    before, told = rest.read_bytes(), []
+    with store.database.transaction():  # a copy from before the rest was whole
+        store.database.write("UPDATE episodes SET last_record = last_record - 20")
+        store.database.write("DELETE FROM batches WHERE seq = 4")
+    archive_episodes(store, "r", SPEC, tmp_path / "mcap", told.append)
+    assert rest.read_bytes() == before
+    assert "is kept" in told[0]
+
+
 def test_an_episode_without_an_end_counts_as_over_and_all_of_it_is_filed(
     store, tmp_path, monkeypatch
 ):
