@@ -22,6 +22,8 @@ from sim_harness.check.units import converted, number
 _LEAD = re.compile(r"[a-z_]\w*(?:\.\w+|\[\d+\])*")
 _STEP = re.compile(r"\w+")
 _QUOTED = re.compile(r"'([^']+)'")
+_ONE_EACH = "one per actuated joint"
+_SAME_ID = "joints.id must be unique"
 
 
 def advised(problem: str, document: dict[str, Any], spec: RobotSpec) -> Fault:
@@ -76,9 +78,24 @@ def _leaves(key: Key, value: Any) -> Iterator[tuple[Key, Any]]:
 
 def _word_advice(problem: str, spec: RobotSpec) -> str:
     """The first quoted word against those quoted after it, or against the joints' names."""
+    if problem.endswith(_ONE_EACH):
+        return f"in this order: {', '.join(joint.name for joint in spec.actuated)}"
+    if problem.startswith(_SAME_ID):
+        return _id_advice(spec)
     word, *known = [*_QUOTED.findall(problem), ""]
     found = did_you_mean(word, [*known[:-1]] or [joint.name for joint in spec.joints])
     return f"did you mean {found!r}?" if found and found != word else ""
+
+
+def _id_advice(spec: RobotSpec) -> str:
+    """Who shares an id, and one that nobody has."""
+    owners: dict[int, list[str]] = {}
+    for joint in spec.joints:
+        owners.setdefault(joint.id, []).append(joint.name)
+    shared = {number: names for number, names in owners.items() if len(names) > 1}
+    free = next(number for number in range(1, len(owners) + 2) if number not in owners)
+    told = "; ".join(f"{' and '.join(names)} have {number}" for number, names in shared.items())
+    return f"{told}; {free} is free: set the motor's own register to it, then write it here"
 
 
 def _unit_advice(key: Key, document: dict[str, Any], spec: RobotSpec) -> Fault | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ from sim_harness.firmware import firmware_for
 from sim_harness.model import REST_KEY, compile_model, load_mjcf, misfits
 
 _LINE = re.compile(r"\bline[: ]+(\d+)")
+_RATE = re.compile(r"\d+")
 _QUOTED = re.compile(r"'([^']+)'")
+SITE_HINT = 'add <site name="{}" pos="x y z"/> in the MJCF, to the body that carries it'
 REST_HINT = 'add <keyframe><key name="rest" qpos="…"/></keyframe>, an angle for each joint'
 
 
@@ -55,7 +58,10 @@ def bus_faults(spec: RobotSpec) -> Iterator[Fault]:
     try:
         firmware_for(spec)
     except ConfigError as error:
-        yield Fault(("bus", "baud"), str(error))
+        rates = [int(rate) for rate in _RATE.findall(str(error).partition("[")[2])]
+        nearest = min(rates, key=lambda rate: abs(math.log(rate / spec.bus.baud)), default=0)
+        hint = f"the nearest is {nearest:_}; the motors have to be set to it too" if nearest else ""
+        yield Fault(("bus", "baud"), str(error), hint)
 
 
 def _no_file(path: Path) -> Fault:
@@ -91,7 +97,11 @@ def _misfit(
         return Fault(key, f"joints.{word}: {text}", _meant(word, hinges))
     if word == REST_KEY:
         return Finding(path, 1, text, REST_HINT)
-    return Fault(("plant", "bodies", body), f"{path.name}: {text}")
+    hint = ""
+    if text.startswith("no site"):
+        sites = [element.name for element in elements if element.tag == "site"]
+        hint = _meant(word, sites) or SITE_HINT.format(word)
+    return Fault(("plant", "bodies", body), f"{path.name}: {text}", hint)
 
 
 def _meant(word: str, known: list[str]) -> str:

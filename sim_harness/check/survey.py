@@ -18,6 +18,10 @@ from sim_harness.check.expected import choices, described, did_you_mean, written
 from sim_harness.check.finding import Fault, Key, dotted
 from sim_harness.check.units import converted, number, ours
 
+FLAGS = dict.fromkeys(("yes", "on", "1", "true"), "true")
+FLAGS |= dict.fromkeys(("no", "off", "0", "false"), "false")
+"""How people write what TOML spells ``true`` and ``false``."""
+
 
 class Survey:
     """One pass over a document.
@@ -123,6 +127,8 @@ class Survey:
 
     def _meant(self, value: Any, hint: Any, kind: inspect.Type, key: Key) -> tuple[Any, str]:
         """A value that would do and the advice to write it; no advice if there is none."""
+        if isinstance(kind, inspect.BoolType) and (flag := FLAGS.get(str(value).lower())):
+            return flag == "true", f"write {flag}"
         if isinstance(value, str) and (word := did_you_mean(value, choices(kind))):
             return word, f"did you mean {written(word)}?"
         if isinstance(value, str):

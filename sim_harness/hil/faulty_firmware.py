@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -38,19 +38,28 @@ from sim_harness.wire_end import Attitude, Demand, Reading, Reply, Setpoint
 
 RESET_BELOW_V = 2.0
 """No node's processor runs on less."""
+VELOCITY_WINDOW_S = 0.02
+"""A node's speed is how far its encoder moved in so long: a false place is a false speed, too."""
 
 
 class FaultyFirmware:
     """See :class:`sim_harness.firmware.Firmware`; without faults it changes nothing."""
 
-    def __init__(self, firmware: Firmware, spec: RobotSpec, rng: np.random.Generator) -> None:
-        self._firmware, self._spec, self._rng = firmware, spec, rng
+    def __init__(
+        self,
+        firmware: Firmware,
+        spec: RobotSpec,
+        rng: np.random.Generator,
+        time_ns: Callable[[], int],
+    ) -> None:
+        """``time_ns`` is the end of the last physics step."""
+        self._firmware, self._spec, self._rng, self._time_ns = firmware, spec, rng, time_ns
         self._wire: list[WireFault] = []
         self._nodes: list[NodeFault] = []
         self._held: dict[NodeFault, list[Reading]] = {}
+        self._leaps: list[tuple[int, int, float]] = []
         self._shown: list[Reading] = []
         self._imu = FaultyImu(rng)
-        self._now_ns = 0
         self.absent = firmware.absent
 
     @property
@@ -70,6 +79,7 @@ class FaultyFirmware:
             return
         self._nodes.append(fault)
         self._held.setdefault(fault, self._shown)
+        self._leap(fault, 1.0)
         self.absent.update(node.id for node in self._without_power(fault))
 
     def end(self, fault: WireFault | NodeFault) -> None:
@@ -78,6 +88,7 @@ class FaultyFirmware:
             self._wire.remove(fault)
             return
         self._nodes.remove(fault)
+        self._leap(fault, -1.0)
         if fault not in self._nodes:
             del self._held[fault]
         off = {node.id for other in self._nodes for node in self._without_power(other)}
@@ -92,7 +103,6 @@ class FaultyFirmware:
 
     def demands(self, now_ns: int) -> Sequence[Demand]:
         """What the nodes that have power ask of their motors."""
-        self._now_ns = now_ns
         asked = self._firmware.demands(now_ns)
         if not self.absent:
             return asked
@@ -105,12 +115,13 @@ class FaultyFirmware:
         """What the nodes believe to see."""
         for fault in self._nodes:
             readings = self._altered(readings, fault)
+        readings = self._leapt(readings)
         self._shown = [*readings]
         self._firmware.sense(readings)
 
     def feel(self, attitude: Attitude) -> None:
         """What the IMU believes to feel."""
-        self._firmware.feel(self._imu.feel(attitude, self._now_ns, self._nodes))
+        self._firmware.feel(self._imu.feel(attitude, self._time_ns(), self._nodes))
 
     def receive(self, data: bytes, now_ns: int) -> list[Reply]:
         """Bytes from the host, and answers, over a wire that may be bad."""
@@ -134,7 +145,7 @@ class FaultyFirmware:
             return self._held[fault] or readings
         if isinstance(fault, (Frozen, BrownOut, Dead, Reboot, ImuFault)):
             return readings  # of the IMU, the plant's supply, or of nobody who could tell
-        index = self._spec.joint_index(_name(joint_of(fault.joint, self._spec)))
+        index = self._index(fault.joint)
         seen = self._false(readings[index], fault, index)
         return [seen if at == index else reading for at, reading in enumerate(readings)]
 
@@ -150,9 +161,30 @@ class FaultyFirmware:
         if isinstance(fault, Jump):
             return reading._replace(counts=reading.counts + _counts(fault.offset_rad))
         if isinstance(fault, Noisy):
-            off_rad = self._rng.normal(0.0, fault.sigma_rad)
-            return reading._replace(counts=reading.counts + _counts(off_rad))
+            before_rad, now_rad = self._rng.normal(0.0, fault.sigma_rad, 2)
+            return reading._replace(
+                counts=reading.counts + _counts(now_rad),
+                velocity_rad_s=reading.velocity_rad_s + (now_rad - before_rad) / VELOCITY_WINDOW_S,
+            )
         return reading
+
+    def _leap(self, fault: NodeFault, sign: float) -> None:
+        """What a place that changes at once does to the speed."""
+        if isinstance(fault, Jump):
+            rad_s = sign * fault.offset_rad / VELOCITY_WINDOW_S
+            until_ns = self._time_ns() + round(VELOCITY_WINDOW_S * 1e9)
+            self._leaps.append((until_ns, self._index(fault.joint), rad_s))
+
+    def _leapt(self, readings: Sequence[Reading]) -> Sequence[Reading]:
+        now_ns = self._time_ns()
+        self._leaps = [leap for leap in self._leaps if leap[0] > now_ns]
+        seen = [*readings]
+        for _, index, rad_s in self._leaps:
+            seen[index] = seen[index]._replace(velocity_rad_s=seen[index].velocity_rad_s + rad_s)
+        return seen
+
+    def _index(self, joint: str) -> int:
+        return self._spec.joint_index(_name(joint_of(joint, self._spec)))
 
 
 def _nothing(demand: Demand) -> Demand:

@@ -92,4 +92,5 @@ def host_of(address: str) -> Host:
     if parts.scheme != "ssh" or not parts.hostname or odd:
         raise wanted
     target = parts.netloc if port is None else parts.netloc.rpartition(":")[0]
-    return Host(target.removesuffix(":"), port or 0)
+    bare = target.removesuffix(":").replace("[", "").replace("]", "")  # ssh wants IPv6 so
+    return Host(bare, port or 0)

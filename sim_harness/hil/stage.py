@@ -57,7 +57,9 @@ class Stage:
         parameters = spec.body(body)
         self._model = compile_model(spec, parameters, directory)
         self.plant = Plant(spec, parameters, self._model, seed)
-        self.firmware = FaultyFirmware(firmware_for(spec), spec, np.random.default_rng(seed))
+        self.firmware = FaultyFirmware(
+            firmware_for(spec), spec, np.random.default_rng(seed), lambda: self._rig.time_ns
+        )
         self._rig = Rig(spec, body, self.plant, self.firmware)
         self._carrier = carrier(self._model)
         self._mass_kg = float(self._model.body_mass[self._carrier])

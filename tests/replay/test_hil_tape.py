@@ -60,7 +60,8 @@ def test_the_replay_moved_the_robot(recorded):
 def test_another_command_is_another_run(recorded):
     _, tape = recorded
     heard = [n for n, event in enumerate(tape.events) if isinstance(event, Heard)]
-    events = [event for n, event in enumerate(tape.events) if n != heard[len(heard) // 2]]
+    half = len(heard) // 2  # a few: one alone may be a question whose answer nobody needed
+    events = [event for n, event in enumerate(tape.events) if n not in heard[half : half + 8]]
     changed = msgspec.structs.replace(tape, events=tuple(events))
     assert relive(changed, SPEC, ROBOT.parent).mismatches > 0
 

@@ -15,6 +15,8 @@ from sim_harness.hil.host import host_of
         ("ssh://Jetson:22/", "Jetson", "22"),
         ("ssh://user@jetson:", "user@jetson", None),
         ("ssh://user@jetson", "user@jetson", None),
+        ("ssh://user@[fd00::7]:2222", "user@fd00::7", "2222"),
+        ("ssh://[fd00::7]", "fd00::7", None),
     ],
 )
 def test_a_port_is_an_option_of_ssh_and_no_part_of_the_name(address, target, port):

@@ -22,6 +22,7 @@ from sim_harness.hil.faults import (
     Reboot,
     Stuck,
 )
+from sim_harness.hil.faulty_firmware import VELOCITY_WINDOW_S
 from sim_harness.hil.stage import Stage, carrier
 from sim_harness.model import compile_model
 
@@ -140,9 +141,23 @@ def test_a_jump_moves_one_encoder_and_goes_back(stage):
     assert places[2] - places[0] == pytest.approx(0.0, abs=3)
 
 
-def test_noise_differs_from_reading_to_reading(stage):
+def test_a_jump_is_a_speed_for_as_long_as_a_node_looks_back(stage):
+    """At its begin and, the other way, at its end; then the speed is the pendulum's again."""
+    jump = Jump(joint="pendulum", offset_rad=0.5, at_s=0.0)
+    leap = 0.5 / VELOCITY_WINDOW_S / xl330.RAD_S_PER_COUNT
+    for begins, sign in ((True, 1.0), (False, -1.0)):
+        before = read(stage, PENDULUM, xl330.PRESENT_VELOCITY)
+        stage.turn(begins, jump)
+        seen = read(stage, PENDULUM, xl330.PRESENT_VELOCITY)
+        assert seen - before == pytest.approx(sign * leap, abs=3)
+        stage.advance(stage.time_ns + round(VELOCITY_WINDOW_S * 1e9))
+        assert abs(read(stage, PENDULUM, xl330.PRESENT_VELOCITY)) < 0.1 * leap
+
+
+@pytest.mark.parametrize("register", [xl330.PRESENT_POSITION, xl330.PRESENT_VELOCITY])
+def test_noise_differs_from_reading_to_reading(stage, register):
     stage.turn(True, Noisy(joint="motor", sigma_rad=0.05, at_s=0.0))
-    assert len({read(stage, ARM, xl330.PRESENT_POSITION) for _ in range(10)}) > 5
+    assert len({read(stage, ARM, register) for _ in range(10)}) > 5
 
 
 def test_a_silent_wire_reaches_nobody(stage):
