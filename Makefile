@@ -19,7 +19,7 @@ SERVER_ONLY := $(CLUSTER) $(LOCK_STEP) tests/unit/server tests/property/server $
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench-transfer bench-flagship bench-runtime bench-gpu bench-data sizing chaos hil bench-harness test test-lock-step test-scale test-page test-robot test-exports test-tensorrt flash provision deploy test-fleet check lint type imports coverage-safety mutation fuzz docs test-tutorial conformance clean
+.PHONY: help install demo bench-transfer bench-flagship bench-runtime bench-gpu bench-data bench-scale sizing chaos test-one-apart hil bench-harness test test-lock-step test-scale test-page test-robot test-exports test-tensorrt flash provision deploy test-fleet check lint type imports coverage-safety mutation fuzz docs test-tutorial conformance clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -73,6 +73,14 @@ chaos: $(READY)  ## kill, cut, fill and damage everything between ring and serve
 	PYTHONPATH=tests/support $(BIN)/python -m storm --out $(OUT) $(if $(KILLS),--kills $(KILLS)) $(if $(STORM),--seed $(STORM)) \
 		$(if $(COURSE),--course $(COURSE))
 
+test-one-apart: OUT := runs/one-apart
+test-one-apart: BEFORE ?= a91de54
+test-one-apart: $(READY)  ## an agent, then a server, of the release before (BEFORE=commit, 0.1.0) in the storm beside the rest of this one; KILLS= (20)
+	mkdir -p $(OUT)/before
+	git archive $(BEFORE) onboard offboard protocol hw_configs sim_harness tests/support | tar -x -C $(OUT)/before
+	for other in agent server; do PYTHONPATH=tests/support $(BIN)/python -m storm --out $(OUT)/$$other --kills $(or $(KILLS),20) \
+		--other $$other --tree $(OUT)/before || exit 1; done
+
 hil: OUT := runs/hil
 hil: $(READY)  ## the real runtime against the simulated robot, with faults; ONLY="name …", QUICK=1 for a few, JOBS=, STATE=, SERIAL=, ONBOARD=, MORE="--option …"
 	$(BIN)/wombet-sim hil --robot $(ROBOT) --out $(OUT) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) \
@@ -94,6 +102,10 @@ test-scale: $(READY)  ## generation, ensembles and grids on a Ray cluster of two
 	$(BIN)/python -m pip install --quiet -c requirements/constraints.txt -r requirements/scale.txt
 	$(BIN)/python -m pytest $(CLUSTER)
 
+bench-scale: OUT := runs/bench-scale
+bench-scale: $(READY)  ## generation and one learner on one worker and on two; leave the machine alone
+	PYTHONPATH=tests/benchmarks:tests/support $(BIN)/python -m scale --out $(OUT)
+
 test-page: OUT := runs/page
 test-page: $(READY)  ## the live page in Debian's chromium, clicked through beside a robot that learns; pictures in OUT; 5 minutes
 	@test -x /usr/bin/chromium || { echo "install chromium first: apt install chromium"; exit 1; }
@@ -114,8 +126,9 @@ $(ROBOT_READY): requirements/*.txt pyproject.toml
 
 READERS_VENV ?= .venv-readers
 READERS := $(READERS_VENV)/.ready
+FOXGLOVE := @mcap/core@2.2.2 @mcap/nodejs@1.0.2 @mcap/support@1.1.0
 
-test-exports: $(READERS)  ## exports read back by lerobot's, Minari's and Rerun's own readers, in a venv of their own
+test-exports: $(READERS)  ## exports read back by lerobot's, Minari's, Rerun's and (where npm is) Foxglove's own readers, in a venv of their own
 	$(READERS_VENV)/bin/python -m pytest tests/unit/server/test_data_readers.py tests/unit/server/test_data_minari.py \
 		tests/unit/server/test_data_lerobot.py
 
@@ -125,6 +138,7 @@ $(READERS): requirements/*.txt pyproject.toml
 	$(READERS_VENV)/bin/python -m pip install --quiet -r requirements/export-readers.txt
 	$(READERS_VENV)/bin/python -m pip install --quiet --no-deps -r requirements/lerobot.txt
 	$(READERS_VENV)/bin/python -m pip install --quiet --no-deps -e .
+	! command -v npm > /dev/null || npm install --silent --no-package-lock --prefix $(READERS_VENV)/foxglove $(FOXGLOVE)
 	touch $@
 
 TENSORRT_VENV ?= .venv-tensorrt

@@ -111,7 +111,11 @@ def _metrics(status: Status) -> Iterator[Metric]:
         yield _counter(_NAMES.get(field, field), meaning, getattr(status, field))
     yield _modes(status)
     yield _gauge("mode_age_seconds", "Time in this mode.", _age_s(status))
-    yield _gauge("real_time", "Whether SCHED_FIFO was granted.", int(status.scheduling == "fifo"))
+    yield _gauge(
+        "real_time",
+        "SCHED_FIFO, its core and locked memory were granted.",
+        int(status.scheduling == "fifo"),
+    )
     yield _gauge("control_hertz", "Rate the loop is meant to have.", status.control_hz)
     yield _gauge("policy_version", "Version that drives, 0 for none.", status.active_version)
     yield _gauge("episode", "Number of the episode.", status.episode)

@@ -45,8 +45,11 @@ def test_a_short_storm_loses_nothing_without_a_gap(tmp_path: Path) -> None:
     assert found["committed"] + found["lost"] == found["produced"] > 0
     assert not any(found[name] for name in ("undeclared", "duplicated", "reordered", "corrupted"))
     assert found["left_out"] == obstacle_to_mounting(), "no fault may be left out unasked"
+    kinds = {"robot's agent", "server", "source of records"}
+    assert {f"{kind} killed" for kind in kinds} <= found["faults"].keys()
     if found["left_out"]:
         pytest.skip(f"held, but no disk was filled: {found['left_out']}")
+    assert {"robot's disk full", "server's disk full"} <= found["faults"].keys()
 
 
 def gap(seq: int, first: int = 0, count: int = 0, epoch: str = EPOCH) -> Gap:

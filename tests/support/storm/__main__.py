@@ -17,7 +17,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -55,7 +55,13 @@ COUNTED = {
 
 
 def storm(
-    folder: Path, memory: Path, kills: int, seed: int, course: Course, no_disks: str
+    folder: Path,
+    memory: Path,
+    kills: int,
+    seed: int,
+    course: Course,
+    no_disks: str,
+    other: Mapping[str, Path],
 ) -> dict[str, Any]:
     """The whole of it; what it did and what was found."""
     chance = random.Random(seed)
@@ -63,7 +69,7 @@ def storm(
         disks = {} if no_disks else _disks(folder, owned)
         site = Site(folder / "robot" / "state", folder / "server" / "data", memory, folder / "logs")
         proxy = owned.enter_context(Proxy(site.server_port, random.Random(seed)))
-        site.staff(proxy.port, ROWS_PER_S)
+        site.staff(proxy.port, ROWS_PER_S, other)
         for member in site.crew:
             owned.callback(member.kill)
         site.start()
@@ -72,6 +78,8 @@ def storm(
         while site.kills < kills:
             time.sleep(chance.uniform(0.0, course.pause_starts * start_s))
             faults.strike()
+        for _ in faults.owed():
+            time.sleep(course.pause_starts * start_s)
         killed = site.kills
         faults.end()
         _recover(site, start_s)
@@ -86,6 +94,7 @@ def storm(
             "course": asdict(course),
             "ended_by_itself": {"agent": site.agent.deaths, "server": site.server.deaths},
             "left_out": no_disks,
+            "other_release": [*other],
         }
 
 
@@ -153,7 +162,8 @@ def main() -> None:
     memory = Path(tempfile.mkdtemp(prefix="wombet-storm-", dir=MEMORY))
     try:
         course = COURSES[options.course]
-        found = storm(folder, memory, options.kills, options.seed, course, no_disks)
+        other = {options.other: options.tree.resolve()} if options.other else {}
+        found = storm(folder, memory, options.kills, options.seed, course, no_disks, other)
     finally:
         shutil.copytree(folder / "logs", options.out / "logs", dirs_exist_ok=True)
         shutil.rmtree(folder)
@@ -170,6 +180,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--course", choices=COURSES, default="steady")
+    parser.add_argument("--other", choices=("agent", "server"), help="who runs from --tree")
+    parser.add_argument("--tree", type=Path, help="source tree of another release")
     return parser.parse_args()
 
 

@@ -9,20 +9,26 @@ from pathlib import Path
 
 from made_records import ROBOT_FILE
 
+TREE = ROBOT_FILE.parents[1]
 _GRACE_S = 60.0
 
 
 class Member:
     """One program, its log, and how often it was killed.
 
+    Args:
+        arguments: of ``python -m``.
+        log: what it prints is added to this file.
+        tree: the source tree it is run from; another release's, or this one.
+
     Attributes:
         kills: SIGKILLs that found it running.
         deaths: times it was found ended by itself.
     """
 
-    def __init__(self, arguments: list[object], log: Path) -> None:
+    def __init__(self, arguments: list[object], log: Path, tree: Path = TREE) -> None:
         self._argv = [sys.executable, "-m", *map(str, arguments)]
-        self._log = log
+        self._log, self._tree = log, tree
         self._process: subprocess.Popen[bytes] | None = None
         self.kills = 0
         self.deaths = 0
@@ -33,10 +39,11 @@ class Member:
             return
         if self._process is not None:
             self.deaths += 1
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        places = f"{self._tree}:{self._tree / 'tests' / 'support'}"
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": places}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._argv, env=environment, stdout=log, stderr=log, cwd=ROBOT_FILE.parents[1]
+                self._argv, env=environment, stdout=log, stderr=log, cwd=self._tree
             )
 
     def kill(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from storm.course import Course
@@ -38,6 +38,7 @@ class Faults:
         self._site, self._proxy, self._disks, self._chance = site, proxy, disks, chance
         self._course, self._calm_s = course, calm_s
         self.counts: Counter[str] = Counter()
+        self._struck: set[Callable[[], None]] = set()
         self._weights: dict[Callable[[], None], int] = {
             self._kill_agent: course.kill_agent,
             self._kill_server: course.kill_server,
@@ -54,6 +55,21 @@ class Faults:
     def strike(self) -> None:
         """One fault; then whoever is dead is started."""
         (fault,) = self._chance.choices([*self._weights], [*self._weights.values()])
+        self._commit(fault)
+
+    def owed(self) -> Iterator[str]:
+        """Strike with each kind that a short storm had no turn for; the name of each that did."""
+        for owner in self._disks:
+            if not self.counts[_full(owner)]:
+                self._fill(owner)
+                yield _full(owner)
+        for fault, weight in self._weights.items():
+            if weight and fault not in self._struck:
+                self._commit(fault)
+                yield fault.__name__
+
+    def _commit(self, fault: Callable[[], None]) -> None:
+        self._struck.add(fault)
         fault()
         self._site.start()
 
@@ -91,10 +107,13 @@ class Faults:
     def _change_disks(self) -> None:
         owner = self._chance.choice([*self._disks])
         if self._chance.random() < self._course.full_share:
-            self._disks[owner].fill()
-            self.counts[f"{owner}'s disk full"] += 1
+            self._fill(owner)
         else:
             self._disks[owner].free()
+
+    def _fill(self, owner: str) -> None:
+        self._disks[owner].fill()
+        self.counts[_full(owner)] += 1
 
     def _damage_spool(self) -> None:
         self._kill_agent()
@@ -129,3 +148,7 @@ class Faults:
         else:
             self._site.discard()
             self.counts["server's catalogue lost"] += 1
+
+
+def _full(owner: str) -> str:
+    return f"{owner}'s disk full"

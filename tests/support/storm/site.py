@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from onboard.control_api import RING_FILE
 from onboard.ring import RingReader
 from onboard.spool import open_spool
 from protocol.errors import StoreError
-from storm.crew import Member
+from storm.crew import TREE, Member
 from storm.server import CATALOGUE, KEYS
 
 ROBOT = "r"
@@ -51,16 +52,22 @@ class Site:
         init_server(server / KEYS)
         enrol_robot(server / KEYS, ROBOT, state)
 
-    def staff(self, proxy_port: int, rows_per_s: float) -> None:
-        """Say who runs; nobody does yet."""
+    def staff(self, proxy_port: int, rows_per_s: float, other: Mapping[str, Path]) -> None:
+        """Say who runs; nobody does yet. ``other`` are the trees of those from another release."""
         ring, logs = self._runtime / RING_FILE, self._logs
         self.source = Member(["storm.source", ring, rows_per_s], logs / "source.log")
         self.server = Member(
-            ["storm.server", self.directory, self.server_port], logs / "server.log"
+            ["storm.server", self.directory, self.server_port],
+            logs / "server.log",
+            other.get("server", TREE),
         )
         where = ["--state", self.state, "--runtime", self._runtime, "--robot", ROBOT_FILE]
         server = ["--server", f"tcp://127.0.0.1:{proxy_port}"]
-        self.agent = Member(["onboard.main", "agent", *where, *server], logs / "agent.log")
+        self.agent = Member(
+            ["onboard.main", "agent", *where, *server],
+            logs / "agent.log",
+            other.get("agent", TREE),
+        )
         self.crew = [self.source, self.server, self.agent]
 
     def start(self) -> None:

@@ -6,6 +6,7 @@ them. What they need no network for, they are kept from asking.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from made_data import LAYOUT, made_log
 
 from offboard.data.lerobot_writer import write_lerobot
 from offboard.data.recording import read_recording
+from offboard.mcap_archive import TOPIC
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -90,11 +92,38 @@ for number, episode in enumerate(episodes):
 numpy.savez(sys.argv[2], **found)
 """
 
+FOXGLOVE = """
+const { McapIndexedReader } = require("@mcap/core");
+const { FileHandleReadable } = require("@mcap/nodejs");
+const { loadDecompressHandlers } = require("@mcap/support");
+
+async function read(path) {
+  const file = await require("fs/promises").open(path);
+  const readable = new FileHandleReadable(file);
+  const decompressHandlers = await loadDecompressHandlers();
+  const reader = await McapIndexedReader.Initialize({ readable, decompressHandlers });
+  const text = (bytes) => JSON.parse(new TextDecoder().decode(bytes));
+  const [channel] = reader.channelsById.values();
+  const found = { topic: channel.topic, encoding: channel.messageEncoding, steps: [] };
+  const schema = reader.schemasById.get(channel.schemaId);
+  Object.assign(found, { schemaEncoding: schema.encoding, schema: text(schema.data) });
+  for await (const step of reader.readMessages()) {
+    const times = { log: String(step.logTime), publish: String(step.publishTime) };
+    found.steps.push({ ...times, ...text(step.data) });
+  }
+  console.log(JSON.stringify(found));
+}
+
+read(process.argv[1]);
+"""
+FOXGLOVE_MODULES = Path(sys.prefix) / "foxglove" / "node_modules"
+
 
 def ran(folder: Path, *command: object) -> str:
     """Output of a reader that has a home of its own and no network."""
     (folder / "home").mkdir(exist_ok=True)
     offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home"), "HOME": str(folder / "home")}
+    offline["NODE_PATH"] = str(FOXGLOVE_MODULES)
     done = subprocess.run(
         [str(word) for word in command],
         env={**os.environ, **offline},
@@ -169,3 +198,25 @@ def test_rerun_plots_the_lerobot_export(tmp_path):
         np.testing.assert_array_equal(action[:-1].astype(np.float32), part.applied)
         np.testing.assert_array_equal(reward[:-1, 0].astype(np.float32), part.reward)
         assert tuple(read[f"{number}/observation.state:SeriesLines:names"][0]) == log.columns
+
+
+@pytest.mark.skipif(not FOXGLOVE_MODULES.is_dir(), reason="Foxglove's reader: make test-exports")
+def test_foxglove_reads_the_archive_as_it_is(tmp_path):
+    """By the library that its app reads MCAP with; the app itself needs a screen and an account."""
+    made_log(tmp_path / "archive", count=1)
+    path = tmp_path / "archive/r/g001-e000000.mcap"
+    read = json.loads(ran(tmp_path, "node", "-e", FOXGLOVE, path))
+    rows = read_recording(path).rows
+    said = [read[name] for name in ("topic", "encoding", "schemaEncoding")]
+    assert said == [TOPIC, "json", "jsonschema"]
+    for column, name in (("log", "sense_ns"), ("publish", "act_ns")):
+        assert [int(step[column]) for step in read["steps"]] == rows[name].tolist()
+    for name in ("seq", "tick", "policy_version", "flags"):
+        assert [step[name] for step in read["steps"]] == rows[name].tolist()
+    for group, columns in (("obs", LAYOUT.labels), ("applied", ["arm"])):
+        shown = "observation" if group == "obs" else group
+        values = np.array([[*step[shown].values()] for step in read["steps"]])
+        np.testing.assert_array_equal(values.astype(np.float32), rows[group])
+        properties = read["schema"]["properties"][shown]["properties"]
+        assert [*properties] == [*columns]
+        assert all(about["description"] for about in properties.values()), "each has its unit"
