@@ -13,7 +13,7 @@ from offboard.door import Door
 from offboard.episode_store import EpisodeStore
 from offboard.key_table import KeyTable
 from offboard.keys import ServerKeys
-from offboard.reception import Reception
+from offboard.reception import Reception, unheeded
 from offboard.stop_list import StopList
 from protocol.messages import Report
 from protocol.robot_spec import RobotSpec
@@ -41,15 +41,19 @@ class Ingest:
         on_rows: Callable[[str, Rows], None],
         endpoint: str = DEFAULT_ENDPOINT,
         stops: StopList | None = None,
+        on_report: Callable[[str, Report], None] = unheeded,
     ) -> None:
         """``context`` serves one Ingest only; see :class:`offboard.door.Door`.
 
         ``on_rows(robot, rows)`` is called after each commit, in the serving thread; an exception
-        from it ends :meth:`serve`. ``stops`` names robots that shall stop.
+        from it ends :meth:`serve`; so with ``on_report(robot, report)`` for each report. ``stops``
+        names robots that shall stop.
         """
         self._door = Door(context, keys.curve_secret, table, endpoint)
         self._stops = StopList() if stops is None else stops
-        self._reception = Reception(store, spec, repository, self._stops.reason_for)
+        self._reception = Reception(
+            store, spec, repository, self._stops.reason_for, on_report=on_report
+        )
         self._on_rows = on_rows
         self.ready = threading.Event()
 

@@ -69,6 +69,10 @@ class Outcome:
     committed: list[Committed] = field(default_factory=list)
 
 
+def unheeded(robot: str, report: Report) -> None:
+    """Nobody listens."""
+
+
 class _Stream(NamedTuple):
     robot: str
     epoch: str
@@ -110,11 +114,15 @@ class Reception:
         repository: Path,
         halt_reason: Callable[[str], str] = lambda robot: "",
         clock_s: Callable[[], float] = time.monotonic,
+        on_report: Callable[[str, Report], None] = unheeded,
     ) -> None:
-        """``halt_reason(robot)`` says why a robot shall stop; empty if it need not."""
+        """``halt_reason(robot)`` says why a robot shall stop; empty if it need not.
+
+        ``on_report(robot, report)`` hears every report.
+        """
         self._store = store
         self._allowance = _Allowance(clock_s)
-        self._halt_reason = halt_reason
+        self._halt_reason, self._on_report = halt_reason, on_report
         self._digest = spec.digest()
         self._repository = repository
         self._epochs: dict[str, str] = {}
@@ -179,6 +187,7 @@ class Reception:
                 self._greet(arrival, message, outcome)
             elif isinstance(message, Report):
                 self.reports[arrival.robot] = message
+                self._on_report(arrival.robot, message)
                 last = self._store.last(arrival.robot, message.epoch)
                 self._acknowledge(outcome, arrival.route, message.epoch, last)
             else:

@@ -26,7 +26,8 @@ STATUS_FILE = "status.json"
 class RobotStatus(Struct, frozen=True, kw_only=True):
     """What is known of one robot; ``heard_s`` is the Unix time of its newest report, 0 for none.
 
-    ``losses`` says how many of its records are lost for good, and to what.
+    ``losses`` says how many of its records are lost for good, and to what; ``unwritten`` how many
+    changes of its release came too fast to be written down.
     """
 
     name: str
@@ -34,6 +35,7 @@ class RobotStatus(Struct, frozen=True, kw_only=True):
     report: Report | None = None
     stopped: str = ""
     losses: list[Loss] = []
+    unwritten: int = 0
 
 
 class ServeStatus(Struct, frozen=True, kw_only=True):
@@ -87,6 +89,7 @@ class Presence:
         reports: Iterable[tuple[str, Report]],
         stop_reason: Callable[[str], str],
         losses: Callable[[str], list[Loss]] = lambda robot: [],
+        unwritten: Callable[[str], int] = lambda robot: 0,
     ) -> list[RobotStatus]:
         """Every robot by name, with the time its report was first seen here."""
         for name, report in reports:
@@ -99,6 +102,7 @@ class Presence:
                 report=report,
                 stopped=stop_reason(name),
                 losses=losses(name),
+                unwritten=unwritten(name),
             )
             for name, (report, heard_s) in sorted(self._heard.items())
         ]

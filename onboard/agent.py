@@ -34,6 +34,7 @@ from onboard.liaison import Liaison
 from onboard.log_file import LOG_FILE, LogFile
 from onboard.metrics import ControlCollector, MetricsServer
 from onboard.notify import notifier_for
+from onboard.releases.last_word import LastWord, Word, unspoken
 from onboard.releases.puller import Puller, delivery_over
 from onboard.releases.unit_file import unit_name
 from onboard.releases.unit_paths import UnitPaths
@@ -209,7 +210,8 @@ def _assembled(
         fetcher = ServerFetcher(dial)
         store = BundleStore(state, spec, task, fetcher, clock)
         courier = owned.enter_context(closing(Courier(store, fetcher)))
-        liaison = Liaison(control, store, courier, uplink, spool, log, state / FLOOR_FILE)
+        floor_file, word = state / FLOOR_FILE, _word(unit_root, log)
+        liaison = Liaison(control, store, courier, uplink, spool, log, floor_file, word)
         liaison.recall()
         silence, puller = Silence(server), None
         if unit_root is not None:
@@ -217,6 +219,10 @@ def _assembled(
                 closing(_puller(unit_root, state, ServerFetcher(dial), clock, log))
             )
         yield Agent(Collector(ring, spool), uplink, liaison, spool, log, silence, puller)
+
+
+def _word(unit_root: Path | None, log: EventLog) -> Word:
+    return unspoken if unit_root is None else LastWord(UnitPaths(unit_root).journal, log)
 
 
 def _puller(

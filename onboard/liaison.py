@@ -14,6 +14,7 @@ from onboard.control_socket import ControlClient
 from onboard.courier import Courier
 from onboard.event_log import EventLog
 from onboard.offers import Offers
+from onboard.releases.last_word import Word, unspoken
 from onboard.spool import Spool
 from onboard.uplink import Uplink
 from onboard.version_floor import (
@@ -48,6 +49,7 @@ class Liaison:
         spool: Spool,
         log: EventLog,
         floor_file: Path,
+        release: Word = unspoken,
     ) -> None:
         self._control = control
         self._store = store
@@ -56,6 +58,7 @@ class Liaison:
         self._spool = spool
         self._log, self._control_log = log, ControlLog(log)
         self._floor_file = floor_file
+        self._release = release
         self._floor = Floor()
         self._offers = Offers()
         self._held_back = ""
@@ -95,7 +98,7 @@ class Liaison:
             self._control_log.heard(status)
             self._heard(status)
             self._offer(status)
-            self._uplink.report(self._report(status))
+            self._uplink.report(self._report(status, now_s))
             self._log.state("control", "present")
         except WireError:
             self._offers.forget()
@@ -151,7 +154,7 @@ class Liaison:
             self._store.prune({status.active_version, pinned, *status.committed_versions})
             self._log.note("offered", version=version, taken=done.ok, detail=done.detail)
 
-    def _report(self, status: Status) -> Report:
+    def _report(self, status: Status, now_s: float) -> Report:
         return Report(
             epoch=self._spool.epoch,
             mode=Mode[status.mode],
@@ -165,4 +168,5 @@ class Liaison:
             held_back=self._held_back or msgspec.UNSET,
             waiting=max(0, self._spool.newest + 1 - self._spool.first_held),
             interventions=status.interventions,
+            release=self._release(now_s),
         )

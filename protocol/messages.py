@@ -27,6 +27,7 @@ Text = Annotated[str, Meta(max_length=1024)]
 Epoch = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 TargetPath = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_./-]{0,199}\Z")]
+ReleaseName = Annotated[str, Meta(pattern=r"^[0-9A-Za-z._-]{1,64}\Z")]
 
 
 class _Message(Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -81,12 +82,28 @@ class PolicyEvent(Struct, frozen=True, kw_only=True):
     reason: Text = ""
 
 
+class Release(Struct, frozen=True, kw_only=True):
+    """The last thing a field unit's journal says of releases of the runtime.
+
+    ``running`` is in force; ``tried`` is the one that ``verdict``, in the journal's words, is
+    about: the same, or one that was taken back. ``at_s`` is Unix time by the unit's clock, 0 if it
+    has written nothing down.
+    """
+
+    running: ReleaseName
+    tried: ReleaseName
+    verdict: Annotated[str, Meta(pattern=r"^[a-z ]{1,32}\Z")]
+    reason: Annotated[str, Meta(max_length=400)] = ""
+    at_s: Small = 0
+
+
 class Report(_Message, frozen=True, tag="report"):
     """Robot → server, about once a second: cumulative state; safe to lose and to repeat.
 
     ``held_back`` says which newer bundle is not tried, and why; absent if none is. ``waiting`` are
     the batches in the spool that the server has not acknowledged, ``interventions`` the ticks in
-    which the safety layer changed a command; absent from robots that do not say.
+    which the safety layer changed a command; absent from robots that do not say. So is
+    ``release``, which only field units have.
     """
 
     epoch: Epoch
@@ -101,6 +118,7 @@ class Report(_Message, frozen=True, tag="report"):
     held_back: Text | UnsetType = UNSET
     waiting: Count | UnsetType = UNSET
     interventions: Count | UnsetType = UNSET
+    release: Release | UnsetType = UNSET
 
 
 class Fetch(_Message, frozen=True, tag="fetch"):

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
 from offboard.database import Database, open_database
 from offboard.file_lock import waiting_lock
+from offboard.fleet.fleet_event import REPORTED, Event, unentered
 from offboard.fleet.rollout import Rollout, Stage, halt
 from protocol.errors import StoreError
 
@@ -41,20 +41,16 @@ INSERT INTO events (at_s, operator, rollout, unit, release, what, reason)
 """
 _NEWEST = """
 SELECT at_s, operator, rollout, unit, release, what, reason FROM events
-    WHERE ?1 IN ('', unit) ORDER BY number DESC LIMIT ?2
+    WHERE ?1 IN ('', unit) ORDER BY at_s DESC, number DESC LIMIT ?2
 """
-
-
-class Event(NamedTuple):
-    """One line of the log; ``unit`` and ``release`` are empty for what concerns the rollout."""
-
-    at_s: float
-    operator: str
-    rollout: int
-    unit: str
-    release: str
-    what: str
-    reason: str
+_REPORTED = """
+SELECT at_s, operator, rollout, unit, release, what, reason FROM events
+    WHERE what GLOB ? ORDER BY number
+"""
+_CAUSE = """
+SELECT rollout FROM events WHERE unit = ? AND release = ? AND what = 'assigned'
+    ORDER BY number DESC LIMIT 1
+"""
 
 
 class FleetLog:
@@ -133,6 +129,34 @@ class FleetLog:
         with self._opened() as database:
             rows = database.rows(_NEWEST, unit, count)
         return [Event(*row) for row in reversed(rows)]
+
+    def enter(self, reported: Sequence[Event]) -> int:
+        """Add what units said of themselves, with the time it was heard, and what is news of it.
+
+        Each gets the rollout that assigned its unit that release, 0 if none did.
+
+        Returns:
+            How many were added.
+
+        Raises:
+            StoreError: nothing was added.
+        """
+        with self._opened() as database, database.transaction():
+            held = self._reported(database)
+            lines = [
+                event._replace(rollout=database.value(_CAUSE, event.unit, event.release) or 0)
+                for event in unentered(held, reported)
+            ]
+            database.write_many(_ADD, lines)
+        return len(lines)
+
+    def reported(self) -> list[Event]:
+        """What units ever said of themselves, as it was entered. Raises StoreError."""
+        with self._opened() as database:
+            return self._reported(database)
+
+    def _reported(self, database: Database) -> list[Event]:
+        return [Event(*row) for row in database.rows(_REPORTED, f"{REPORTED}*")]
 
     def _write(
         self, database: Database, rollout: Rollout, happened: Sequence[tuple[str, str, str, str]]

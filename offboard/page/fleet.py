@@ -30,6 +30,8 @@ DOING: dict[Mode, tuple[str, str, Level]] = {
 }
 """Of each mode: in a word, in a sentence, and how much it deserves a look."""
 
+_RELEASE_HINT = "Its runtime, and what became of the last one it tried, by its own journal."
+_TROUBLED = ("taken back", "nothing to return to")
 _LOST_HINT = "Measurements the robot could not keep, because its own disk or memory was full."
 
 
@@ -95,6 +97,7 @@ def _facts(report: Report, published: int) -> tuple[Fact, ...]:
             "Records lost", whole(report.dropped), _LOST_HINT,
             Level.LOOK if report.dropped else Level.PLAIN,
         ),
+        *_release(report),
     )  # fmt: skip
 
 
@@ -138,6 +141,18 @@ def _interventions(report: Report) -> Fact:
     hint = "Ticks in which the safety layer changed a command: too fast, too far or too strong."
     told = "not told" if report.interventions is UNSET else whole(report.interventions)
     return Fact("Safety interventions", told, hint)
+
+
+def _release(report: Report) -> tuple[Fact, ...]:
+    """Nothing of a robot that has no releases."""
+    said = report.release
+    if said is UNSET:
+        return ()
+    told = said.verdict if said.tried == said.running else f"{said.tried} was {said.verdict}"
+    level = Level.LOOK if said.verdict in _TROUBLED else Level.PLAIN
+    return (
+        Fact("Release", f"{said.running}, {told}", f"{_RELEASE_HINT} {said.reason}".strip(), level),
+    )
 
 
 def server_facts(run: Run, now_s: float) -> tuple[Fact, ...]:

@@ -43,6 +43,7 @@ class Robot(Struct, frozen=True, kw_only=True):
     report: Report | None = None
     stopped: str = ""
     losses: list[Loss] = []
+    unwritten: int = 0
 
 
 class Evidence(Struct, frozen=True, kw_only=True):

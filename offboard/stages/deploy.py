@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,13 +15,15 @@ from rich.console import Console
 
 from offboard.fleet.ansible_reach import AnsibleReach, Terms
 from offboard.fleet.deploy import Deployment
-from offboard.fleet.fleet_log import Event, FleetLog
+from offboard.fleet.fleet_event import REPORTED, Event, last_said, reported
+from offboard.fleet.fleet_log import FleetLog
 from offboard.fleet.modules import Target
 from offboard.fleet.publication import Publication
 from offboard.fleet.release_store import ReleaseStore
 from offboard.fleet.rollout import Member, Rollout, Stage
 from offboard.fleet.workshop import Workshop, given_wheel
 from offboard.keys import OFFLINE_DIRECTORY
+from offboard.release_record import lines_of
 from protocol.errors import ConfigError
 
 FLEET_FILE = Path("hw_configs/fleet.toml")
@@ -128,7 +130,13 @@ def rollback(places: _Places, how: _How, reason: str = "an operator's wish") -> 
     _end(_deployment(places, how).roll_back(reason))
 
 
-def status(places: _Places, unit: str = "", events: int = 10, json: bool = False) -> None:
+def status(
+    places: _Places,
+    unit: str = "",
+    events: int = 10,
+    json: bool = False,
+    run: tuple[Path, ...] = (),
+) -> None:
     """Where the last rollout is, what each unit said, and who got what when.
 
     Args:
@@ -136,14 +144,17 @@ def status(places: _Places, unit: str = "", events: int = 10, json: bool = False
         unit: only what happened to this one.
         events: so many, the newest.
         json: one JSON object instead of text.
+        run: runs of serve, --out of each; what units told them is entered into the log first.
     """
     log = _log(places)
+    if heard := [line for path in run for line in lines_of(path)]:
+        log.enter(reported(heard))
     rollout, happened = log.latest(), log.events(events, unit)
+    said = {name: it for name, it in last_said(log.reported()).items() if unit in ("", name)}
     if json:
-        found = {"rollout": rollout, "events": [it._asdict() for it in happened]}
-        print(msgspec.json.encode(found).decode())
+        print(_status_json(rollout, happened, said))
         return
-    for line in status_text(rollout, happened):
+    for line in status_text(rollout, happened, said):
         print(line)
 
 
@@ -167,14 +178,33 @@ def assignment_text(places: FleetPlaces, unit: str, release: str) -> str:
     )
 
 
-def status_text(rollout: Rollout | None, events: list[Event]) -> list[str]:
-    """What ``fleet status`` prints."""
+def status_text(
+    rollout: Rollout | None, events: list[Event], said: Mapping[str, Event] | None = None
+) -> list[str]:
+    """What ``fleet status`` prints; ``said`` is what units last said of themselves."""
+    lines = _rollout_text(rollout)
+    if said:
+        lines += ["", "by their own journals:", *(_said_text(event) for event in said.values())]
+    if events:
+        lines += ["", *(_event_text(event) for event in events)]
+    return lines
+
+
+def _status_json(rollout: Rollout | None, events: list[Event], said: Mapping[str, Event]) -> str:
+    found = {
+        "rollout": rollout,
+        "events": [event._asdict() for event in events],
+        "said": {name: event._asdict() for name, event in said.items()},
+    }
+    return msgspec.json.encode(found).decode()
+
+
+def _rollout_text(rollout: Rollout | None) -> list[str]:
     if rollout is None:
         return ["nothing was ever deployed to this fleet from here"]
     head = f"rollout {rollout.number}: {rollout.stage.value}"
     lines = [f"{head}, {rollout.reason}" if rollout.reason else head]
-    lines += [_member_text(name, it) for name, it in sorted(rollout.members.items())]
-    return [*lines, "", *(_event_text(event) for event in events)]
+    return lines + [_member_text(name, it) for name, it in sorted(rollout.members.items())]
 
 
 def _member_text(name: str, member: Member) -> str:
@@ -184,15 +214,23 @@ def _member_text(name: str, member: Member) -> str:
     return line.rstrip()
 
 
+def _said_text(event: Event) -> str:
+    what = event.what.removeprefix(REPORTED)
+    return f"  {event.unit:16} {event.release}  {what:12}  {_at(event)}  {event.reason}".rstrip()
+
+
+def _at(event: Event) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at_s))
+
+
 def _event_text(event: Event) -> str:
-    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at_s))
     who = f"{event.unit} {event.release}".strip() or f"rollout {event.rollout}"
-    return f"{at}  {event.operator}  {who}  {event.what}  {event.reason}".rstrip()
+    return f"{_at(event)}  {event.operator}  {who}  {event.what}  {event.reason}".rstrip()
 
 
 def _end(rollout: Rollout) -> None:
     """Exit 1 if not everybody is to get it."""
-    for line in status_text(rollout, [])[:-1]:
+    for line in status_text(rollout, []):
         _say(line)
     if rollout.stage is not Stage.DONE:
         raise SystemExit(NOT_EVERYBODY)

@@ -13,9 +13,8 @@ import queue
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,76 +35,19 @@ from offboard.serve_status import Around, ServeStatus, as_rows, snapshot, write_
 from offboard.stages.generate import load_kept
 from offboard.stages.serve_wiring import LEARNER, Prior, ServeConfig, Server, open_server
 from offboard.stages.source import load_source
+from offboard.stages.troubles import Troubles, say
 from offboard.task_setup import load_task
 from protocol.errors import BundleError, ConfigError, StoreError
 
 STATUS_EVERY_S = 0.5
-PIN_AGAIN_S = DISK_AGAIN_S = 30.0
+PIN_AGAIN_S = 30.0
 IDLE_S = 0.1
 ARCHIVING, RETENTION, CHECKPOINT = "the archive", "retention", "the checkpoint"
 STATUS, LOG, RENEWAL, PUBLICATION = "the status", "the log", "renewal", "publication"
+RELEASES = "the record of releases"
 NOT_OUTCOME = frozenset(
     {"endpoint", "cpus", "nice", "device", "retention", "page_port", "tensorboard"}
 )
-
-
-@dataclass
-class Troubles:
-    """What the disk refused: told, counted and tried again, while learning goes on.
-
-    Attributes:
-        run: whose log is told too, if the disk takes that.
-        failures: how often each kind of work failed since the start.
-        present: why each that did not succeed since then failed.
-        notes: what the archive had to tell.
-    """
-
-    run: RunDir
-    failures: Counter[str] = field(default_factory=Counter)
-    present: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    tried_s: dict[str, float] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def kept(self, work: str) -> Iterator[None]:
-        """A StoreError of the block is a trouble of ``work``, success is the end of it."""
-        try:
-            yield
-        except StoreError as error:
-            self.failed(work, str(error))
-        else:
-            self.solved(work)
-
-    def failed(self, work: str, reason: str) -> None:
-        """Count it; it is told when it is new."""
-        self.failures[work] += 1
-        self.tried_s[work] = time.monotonic()
-        if self.present.get(work) != reason:
-            self.present[work] = reason
-            self._tell("trouble", f"{work} failed and is tried again: {reason}")
-
-    def solved(self, work: str) -> None:
-        """``work`` was done."""
-        if self.present.pop(work, ""):
-            self._tell("trouble over", f"{work} is done again after failing")
-
-    def note(self, text: str) -> None:
-        """Something that people should know and that is no failure."""
-        self.notes.append(text)
-        self._tell("archive", text)
-
-    def due(self, work: str) -> bool:
-        """Whether ``work`` failed and it is time to try again."""
-        return work in self.present and time.monotonic() - self.tried_s[work] > DISK_AGAIN_S
-
-    def waits(self, work: str) -> bool:
-        """Whether ``work`` failed just now."""
-        return work in self.present and not self.due(work)
-
-    def _tell(self, event: str, text: str) -> None:
-        _say(text)
-        with contextlib.suppress(StoreError):
-            self.run.log(event=event, text=text)
 
 
 def run_serve(config: ServeConfig, out: Path) -> dict[str, Any]:
@@ -123,18 +65,20 @@ def run_serve(config: ServeConfig, out: Path) -> dict[str, Any]:
     source, kept = load_source(config.source, setup), load_kept(config.generated)
     run = open_run(out, config, setup.files_sha256, free=NOT_OUTCOME)
     _yield_cpu(config)
-    _say("compiling and exporting: half a minute on a machine that never did")
+    say("compiling and exporting: half a minute on a machine that never did")
     server = open_server(config, setup, keys, Prior(source, kept), run)
     with contextlib.closing(server.store):
         stop, troubles = _stop_on_signals(), Troubles(run)
         _tell_uncatalogued(server, run, troubles)
+        with troubles.kept(RELEASES):
+            server.releases.recall()
         with (
             _ingesting(server.ingest, stop),
             _showing(server.windows, stop),
             page_beside(run.path, config.page_port, Console(stderr=True)),
             mirrored(run, config.tensorboard),
         ):
-            _say(f"listening on {server.ingest.endpoint} for {config.unit}")
+            say(f"listening on {server.ingest.endpoint} for {config.unit}")
             _follow_pin(server)
             server.session.begin()
             _learn(server, config.unit, run, stop, troubles)
@@ -203,7 +147,7 @@ def _tell_episode(server: Server, episode: Episode, run: RunDir, troubles: Troub
     learner = {**asdict(server.learner.evidence), **server.learner.losses}
     with troubles.kept(LOG):
         run.log(event="episode", **vars(episode), **learner)
-    _say(
+    say(
         f"episode {len(server.session.episodes)}: return {episode.total:.0f}, policy "
         f"{episode.main_version}, {server.session.phase.value}"
     )
@@ -263,6 +207,8 @@ def _follow_pin(server: Server) -> None:
 def _show(server: Server, unit: str, run: RunDir, troubles: Troubles) -> None:
     with troubles.kept(STATUS):
         write_status(run.path, _status(server, unit, troubles))
+    with troubles.kept(RELEASES):
+        server.releases.write()
 
 
 def _status(server: Server, unit: str, troubles: Troubles) -> ServeStatus:
@@ -270,7 +216,9 @@ def _status(server: Server, unit: str, troubles: Troubles) -> ServeStatus:
     around = Around(
         unit=unit,
         published=server.repository.latest_version,
-        robots=server.presence.robots(reports, server.ingest.stop_reason, server.store.losses),
+        robots=server.presence.robots(
+            reports, server.ingest.stop_reason, server.store.losses, server.releases.unwritten
+        ),
         damaged=server.store.damaged,
         pin_trouble=server.pin_trouble,
         publish_trouble=server.publish_trouble,
@@ -377,7 +325,3 @@ def _yield_cpu(config: ServeConfig) -> None:
         os.sched_setaffinity(0, config.cpus)
     if config.nice:
         os.nice(config.nice)
-
-
-def _say(line: str) -> None:
-    Console(stderr=True).print(line, highlight=False)

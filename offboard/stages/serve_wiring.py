@@ -29,6 +29,7 @@ from offboard.planner_policy import PlannerArchitecture, SearchConfig
 from offboard.policy_pin import PolicyPin
 from offboard.publish import Repository, open_repository
 from offboard.publisher import Publisher
+from offboard.release_record import ReleaseRecord
 from offboard.replay import Batch, join
 from offboard.run_dir import RunDir
 from offboard.sac import Sac, SacConfig
@@ -114,6 +115,7 @@ class Server:
     arrivals: queue.SimpleQueue[Rows]
     windows: Windows
     pin: PolicyPin
+    releases: ReleaseRecord
     presence: Presence = field(default_factory=Presence)
     pin_trouble: str = ""
     pin_tried_s: float = 0.0
@@ -132,7 +134,7 @@ def open_server(
     store = open_episode_store(run.path / "episodes.sqlite", setup.spec)
     arrivals: queue.SimpleQueue[Rows] = queue.SimpleQueue()
 
-    windows = Windows(run.path, setup.spec)
+    windows, releases = Windows(run.path, setup.spec), ReleaseRecord(run.path)
 
     def on_rows(robot: str, rows: Rows) -> None:
         windows.saw(robot, rows)
@@ -149,6 +151,7 @@ def open_server(
         on_rows,
         config.endpoint,
         StopList(config.keys / STOPS_FILE),
+        releases.heard,
     )
     ingest.policy_version = repository.latest_version
     session, learner = _open_session(config, setup, prior, repository, ingest, run)
@@ -167,6 +170,7 @@ def open_server(
         arrivals,
         windows,
         PolicyPin(run.path),
+        releases,
     )
 
 

@@ -16,9 +16,11 @@ from typing import Any
 
 from fleet.container import until
 from fleet.power import Stopped, install_until
+from fleet.server import run_of
 from fleet.site import ONBOARD, ROBOT, SETTLE_S, TERMS, Site
 
 from offboard.fleet.assignments import Assignment
+from offboard.fleet.fleet_event import REPORTED
 from offboard.fleet.modules import TARGETS
 from offboard.fleet.publication import Publication
 from offboard.fleet.release_archive import release_path
@@ -120,7 +122,7 @@ def two_deploys_at_once(site: Site) -> str:
 
 
 def away_and_back(site: Site) -> str:
-    """Off during a deploy; when it comes back it fetches the release itself."""
+    """Off during a deploy; when it comes back it fetches the release itself, and the log knows."""
     unit = site.units[FAR]
     before = site.release(FAR)
     unit.cut()
@@ -130,6 +132,7 @@ def away_and_back(site: Site) -> str:
     unit.boot()
     wanted = site.release(STABLE)
     until(lambda: site.release(FAR) == wanted, _PULL_S, f"{FAR} on release {wanted}")
+    until(lambda: _told(site, FAR) == (wanted, f"{REPORTED}proven"), SETTLE_S, f"word of {FAR}")
     return FAR
 
 
@@ -317,6 +320,13 @@ def _release(site: Site, edition: str) -> str:
         ReleaseStore(site.out / "releases").keep(made, HERE)
         known.write_text(made.id)
     return known.read_text()
+
+
+def _told(site: Site, name: str) -> tuple[str, str]:
+    """The release that a unit last spoke of, and what it said of it."""
+    found = json.loads(site.command("status", "--json", "--run", str(run_of(site.place))).stdout)
+    said = found["said"].get(name, {"release": "", "what": ""})
+    return said["release"], said["what"]
 
 
 def _log_says(site: Site, name: str, what: str, last: int = 40) -> bool:

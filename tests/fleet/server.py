@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import zmq
@@ -14,6 +15,7 @@ from offboard.episode_store import open_episode_store
 from offboard.ingest import Ingest
 from offboard.key_table import KeyTable
 from offboard.keys import TABLE_FILE, load_server_keys
+from offboard.release_record import ReleaseRecord
 from protocol.robot_spec import load_robot_spec
 
 
@@ -23,9 +25,11 @@ def main(place: Path, endpoint: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     spec = load_robot_spec(place / "furuta.toml")
     keys = place / "keys"
+    record = ReleaseRecord(run_of(place))
     with (
         closing(open_episode_store(place / "episodes.sqlite", spec)) as store,
         zmq.Context() as context,
+        _written(record, stop),
     ):
         ingest = Ingest(
             context,
@@ -36,8 +40,34 @@ def main(place: Path, endpoint: str) -> None:
             place / "out" / "repository",
             lambda robot, rows: None,
             endpoint,
+            on_report=record.heard,
         )
         ingest.serve(stop)
+
+
+def run_of(place: Path) -> Path:
+    """What stands for a run of ``serve``: what units tell of their releases lies there."""
+    run = place / "run"
+    run.mkdir(exist_ok=True)
+    (run / "config.json").write_text("{}", encoding="utf-8")
+    return run
+
+
+@contextmanager
+def _written(record: ReleaseRecord, stop: threading.Event) -> Iterator[None]:
+    """What is heard is on the disk within a second."""
+
+    def work() -> None:
+        while not stop.wait(1.0):
+            record.write()
+
+    thread = threading.Thread(target=work, name="record")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from protocol.messages import (
     Ack,
     Batch,
@@ -12,6 +14,7 @@ from protocol.messages import (
     Hello,
     PolicyEvent,
     Refused,
+    Release,
     Report,
     ToRobot,
     ToServer,
@@ -52,4 +55,15 @@ TO_ROBOT: dict[str, ToRobot] = {
     "refused": Refused(reason="batch 9 is damaged", epoch=EPOCH, seq=9),
     "halt": Halt(reason="someone is in the cell"),
 }
+REPORT = TO_SERVER["report"]
+assert isinstance(REPORT, Report)
+SAID = Release(
+    running="0123456789abcdef",
+    tried="fedcba9876543210",
+    verdict="taken back",
+    reason="control ended",
+    at_s=1_800_000_000,
+)
+LATER: dict[str, ToServer] = {"report of a unit": replace(REPORT, release=SAID)}
+"""Messages with fields that came later; the golden bytes of those above stay."""
 MESSAGES: dict[str, ToServer | ToRobot] = {**TO_SERVER, **TO_ROBOT}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from made_records import make_records
+from msgspec import UNSET, UnsetType
 
 from onboard.bundle_store import Update
 from onboard.event_log import EventLog
@@ -18,7 +19,7 @@ from onboard.liaison import Liaison
 from onboard.spool import Spool, open_spool
 from onboard.version_floor import Floor
 from protocol.errors import WireError
-from protocol.messages import Report
+from protocol.messages import Release, Report, decode_to_server, encode
 
 
 class Control:
@@ -118,3 +119,35 @@ def test_the_last_words_of_control_are_noted_when_the_agent_ends(
     gone = Liaison(Control(), *parts[1:], spool, EventLog(log, lambda: 9.5), tmp_path / "floor")
     gone.take_leave()
     assert '"time_s":9.5,"event":"control","state":"away"' in log.getvalue()
+
+
+def test_a_report_tells_what_the_journal_of_releases_says(spool: Spool, tmp_path: Path) -> None:
+    class Present(Control):
+        def status(self) -> Any:
+            return SimpleNamespace(
+                pid=1, scheduling="soft", mode="RUN", active_version=3, pinned_version=0,
+                committed_versions=[], ticks=9, missed_ticks=1, produced=9, dropped=2, events=[],
+                changes=[], interventions=7,
+            )  # fmt: skip
+
+    sent: list[bytes] = []
+
+    class Sending(Uplink):
+        def report(self, report: Report) -> None:
+            sent.append(encode(report))
+
+    said: list[Release | UnsetType] = [UNSET, Release(running="a", tried="b", verdict="taken back")]
+    words, asked_s = iter(said), []
+
+    def word(now_s: float) -> Release | UnsetType:
+        asked_s.append(now_s)
+        return next(words)
+
+    parts: list[Any] = [Present(), SimpleNamespace(held=list), Courier(), Sending()]
+    log = EventLog(io.StringIO(), lambda: 0.0)
+    liaison = Liaison(*parts, spool, log, tmp_path / "floor", word)
+    liaison.step(0.0)
+    liaison.step(2.0)
+    heard = [decode_to_server(data) for data in sent]
+    assert [report.release for report in heard if isinstance(report, Report)] == said
+    assert asked_s == [0.0, 2.0]

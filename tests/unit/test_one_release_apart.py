@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import msgpack
 import msgspec
 import pytest
-from made_messages import MESSAGES, TO_SERVER
+from made_messages import LATER, MESSAGES, SAID, TO_SERVER
 
+import protocol.messages as protocol_messages
 from offboard.fleet.answer import Told, UnitStatus
 from offboard.fleet.assignments import Assignment, Assignments, assign, encode_assignments
 from onboard.releases.assignment import decode_assignments
@@ -33,6 +34,40 @@ def decoded(name: str, data: bytes) -> ToServer | ToRobot:
 def test_the_older_side_reads_over_fields_it_does_not_know(name: str) -> None:
     fields = msgpack.unpackb(encode(MESSAGES[name]))
     assert decoded(name, msgpack.packb({**fields, **TOMORROW})) == MESSAGES[name]
+
+
+def test_an_older_server_reads_over_what_a_unit_says_of_its_releases() -> None:
+    fields = msgpack.unpackb(encode(LATER["report of a unit"]))
+    told = fields.pop("release")
+    assert decode_to_server(msgpack.packb(fields)) == MESSAGES["report"]
+    newer = decode_to_server(msgpack.packb({**fields, "release": {**told, **TOMORROW}}))
+    assert newer == LATER["report of a unit"]
+    least = {key: told[key] for key in ("running", "tried", "verdict")}
+    older = decode_to_server(msgpack.packb({**fields, "release": least}))
+    assert isinstance(older, protocol_messages.Report)
+    assert older.release == msgspec.structs.replace(SAID, reason="", at_s=0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"running": "../../etc"},
+        {"running": ""},
+        {"tried": "a" * 65},
+        {"tried": None},
+        {"verdict": "proven\x1b[2J"},
+        {"verdict": "a" * 33},
+        {"reason": "x" * 401},
+        {"at_s": -1},
+        {"at_s": 2**32},
+        {"at_s": 1.5},
+    ],
+    ids=repr,
+)
+def test_a_release_that_is_none_is_refused(wrong: dict[str, object]) -> None:
+    fields = msgpack.unpackb(encode(LATER["report of a unit"]))
+    with pytest.raises(WireError):
+        decode_to_server(msgpack.packb({**fields, "release": {**fields["release"], **wrong}}))
 
 
 @pytest.mark.parametrize("name", MESSAGES)

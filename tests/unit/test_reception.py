@@ -63,6 +63,17 @@ def test_a_robot_of_another_file_is_told_so(server):
     assert isinstance(answer, Refused)
 
 
+def test_every_report_is_passed_on_with_the_name_of_its_key(server):
+    heard = []
+    server.reception = reception.Reception(
+        server.store, SPEC, server.path.parent, on_report=lambda *said: heard.append(said)
+    )
+    told(server, REPORT)
+    assert heard == [], "no hello came first"
+    told(server, HELLO, REPORT)
+    assert heard == [("r", REPORT)]
+
+
 def test_a_burst_is_acknowledged_once_after_its_commit(server):
     told(server, HELLO)
     (ack,) = told(server, batch(1), batch(2), batch(3))

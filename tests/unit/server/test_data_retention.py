@@ -20,6 +20,7 @@ from offboard.episode_store import EpisodeStore
 from offboard.mcap_archive import archive_episodes, write_rows
 from offboard.run_dir import RunDir
 from offboard.stages import serve
+from offboard.stages.troubles import Troubles
 from protocol.errors import StoreError
 from protocol.modes import Mode
 from protocol.step_record import Rows
@@ -241,7 +242,7 @@ def test_everything_deleted_is_counted(run):
 def test_a_server_prunes_after_archiving_and_logs_it_once(run):
     with open_store(run) as store:
         server = SimpleNamespace(store=store, spec=SPEC, pruner=pruner(store, run, LITTLE))
-        troubles = serve.Troubles(RunDir(run))
+        troubles = Troubles(RunDir(run))
         serve._archive(server, RunDir(run), troubles)
         serve._archive(server, RunDir(run), troubles)
     (event,) = RunDir(run).metrics()

@@ -30,7 +30,7 @@ from offboard.page.learning import composition, diet, progress, returns, source_
 from offboard.page.prior import BINS, generation, honesty, plane, reliability
 from offboard.page.run_files import Generated, HeldOut, Loss, Run, RunFiles, Status
 from offboard.page.strip import POINTS_MAX, Shown, doing, panels
-from protocol.messages import PolicyEvent
+from protocol.messages import PolicyEvent, Release
 from protocol.modes import Mode
 
 SHOWN = Shown(column_units(SPEC), action_units(SPEC), swinging(600), SPEC.control_hz)
@@ -118,6 +118,21 @@ def test_a_robot_of_old_tells_less_and_none_is_invented() -> None:
     (card,) = fleet(a_run(robots=[old]), NOW_S)
     assert value(card.facts, "Waiting to be sent") == "not told"
     assert value(card.facts, "Safety interventions") == "not told"
+
+
+def test_a_field_unit_shows_its_release_and_what_became_of_the_last_one() -> None:
+    proven = Release(running="a1", tried="a1", verdict="proven")
+    back = Release(running="a1", tried="b2", verdict="taken back", reason="control hung")
+    for said, shown, level in (
+        (proven, "a1, proven", Level.PLAIN),
+        (back, "a1, b2 was taken back", Level.LOOK),
+    ):
+        (card,) = fleet(a_run(robots=[robot(UNIT, release=said)]), NOW_S)
+        (fact,) = [fact for fact in card.facts if fact.label == "Release"]
+        assert (fact.value, fact.level) == (shown, level)
+        assert fact.hint.endswith(said.reason)
+    (bench,) = fleet(a_run(), NOW_S)
+    assert "Release" not in [fact.label for fact in bench.facts]
 
 
 def test_a_mode_of_a_newer_runtime_is_no_crash() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from made_messages import TO_SERVER
+from made_messages import LATER, TO_SERVER
 
 from offboard.assembler import Episode
 from offboard.finetune import Evidence
@@ -63,6 +63,7 @@ STATUS = ServeStatus(
             report=REPORT,
             stopped="smoke",
             losses=[Loss("disk full", gaps=1, records=40, unknown=0)],
+            unwritten=2,
         )
     ],
     clock_steps_back=2,
@@ -137,6 +138,15 @@ def test_a_robot_is_heard_when_its_report_is_another() -> None:
         assert seen.heard_s == (100.0 if report is REPORT else 102.0)
     assert seen.stopped == "rig-1 is on fire"
     assert [robot.name for robot in presence.robots([], lambda name: "")] == ["rig-1"]
+
+
+def test_a_robots_status_says_what_its_unit_said_of_releases() -> None:
+    report = LATER["report of a unit"]
+    assert isinstance(report, Report)
+    (seen,) = Presence().robots([("rig-1", report)], lambda name: "", unwritten=lambda name: 7)
+    told = msgspec.to_builtins(seen)
+    assert told["report"]["release"]["verdict"] == "taken back"
+    assert told["unwritten"] == 7
 
 
 def test_a_robots_status_says_what_is_lost_to_what() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,6 +25,7 @@ from made_learning import (
     episode_rows,
     linear_transitions,
 )
+from made_messages import LATER
 from made_records import ROBOT_FILE
 from made_store import deliver, held_records
 
@@ -33,6 +36,7 @@ from offboard.keys import OFFLINE_DIRECTORY, init_server, load_server_keys
 from offboard.planner_policy import SearchConfig
 from offboard.policy_pin import pin_policy
 from offboard.publish import open_repository
+from offboard.release_record import RELEASES_FILE
 from offboard.replay import Batch
 from offboard.roles import utc_now
 from offboard.run_dir import RunDir
@@ -49,10 +53,12 @@ from offboard.stages.serve_wiring import (
     open_server,
 )
 from offboard.stages.source import Source
+from offboard.stages.troubles import AGAIN_S, Troubles
 from offboard.switch import Course
 from offboard.task_setup import TaskSetup, load_task
 from offboard.world_model import WorldModel
 from protocol.errors import StoreError
+from protocol.messages import Report
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -147,7 +153,7 @@ def test_a_restarted_server_learns_again_what_retention_put_away(tmp_path: Path)
     with started(tmp_path) as server:
         rows = [episode_rows(number, 3, first=4 * number) for number in range(5)]
         deliver(server.store, np.concatenate(rows), "one")
-        serve._archive(server, RunDir(tmp_path), serve.Troubles(RunDir(tmp_path)))
+        serve._archive(server, RunDir(tmp_path), Troubles(RunDir(tmp_path)))
         assert held_records(server.store, "one") == []
     with started(tmp_path) as server:
         assert [episode.number for episode in server.session.episodes] == [*range(5)]
@@ -200,7 +206,7 @@ def test_a_server_whose_keys_were_retired_says_so_and_goes_on(tmp_path: Path) ->
         for number in range(3):
             server.arrivals.put(episode_rows(number, 3, first=4 * number))
         turns = SimpleNamespace(is_set=iter([*[False] * 12, True]).__next__)
-        troubles = serve.Troubles(RunDir(tmp_path))
+        troubles = Troubles(RunDir(tmp_path))
         serve._learn(server, "one", RunDir(tmp_path), turns, troubles)
         serve._show(server, "one", RunDir(tmp_path), troubles)
         assert troubles.present == {}
@@ -209,6 +215,43 @@ def test_a_server_whose_keys_were_retired_says_so_and_goes_on(tmp_path: Path) ->
     assert status is not None
     assert "restart it" in status.publish_trouble
     assert status.phase == "adapt"
+
+
+def test_what_a_unit_says_of_its_releases_is_written_and_remembered(tmp_path: Path) -> None:
+    init_server(tmp_path / "keys")
+    run, report = RunDir(tmp_path), LATER["report of a unit"]
+    assert isinstance(report, Report)
+    with started(tmp_path) as server:
+        server.session.begin()
+        server.ingest._reception._on_report("one", report)
+        serve._show(server, "one", run, Troubles(run))
+    with started(tmp_path) as server:
+        server.releases.recall()
+        server.ingest._reception._on_report("one", report)
+        server.releases.write()
+    (line,) = lines_of_file(tmp_path)
+    assert (line["robot"], line["said"]["verdict"]) == ("one", "taken back")
+
+
+def lines_of_file(place: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (place / RELEASES_FILE).read_text().splitlines()]
+
+
+def test_a_full_disk_for_releases_is_a_trouble_that_passes(tmp_path: Path, monkeypatch) -> None:
+    init_server(tmp_path / "keys")
+    run, report = RunDir(tmp_path), LATER["report of a unit"]
+    assert isinstance(report, Report)
+    troubles = Troubles(run)
+    with started(tmp_path) as server:
+        server.session.begin()
+        server.releases.heard("one", report)
+        with monkeypatch.context() as broken:
+            broken.setattr(server.releases, "write", full)
+            serve._show(server, "one", run, troubles)
+        assert troubles.present.keys() == {serve.RELEASES}
+        serve._show(server, "one", run, troubles)
+        assert troubles.present == {}
+    assert len(lines_of_file(tmp_path)) == 1
 
 
 def turns(number: int) -> SimpleNamespace:
@@ -225,7 +268,7 @@ def test_a_full_disk_is_told_and_tried_again_while_learning_goes_on(
 ) -> None:
     init_server(tmp_path / "keys")
     run = RunDir(tmp_path)
-    troubles = serve.Troubles(run)
+    troubles = Troubles(run)
     monkeypatch.setattr(serve, "STATUS_EVERY_S", 0.0)
     with started(tmp_path) as server:
         server.session.begin()
@@ -250,7 +293,7 @@ def test_a_full_disk_is_told_and_tried_again_while_learning_goes_on(
         assert all(f"{work}: " in shown.disk_trouble for work in troubles.present)
         assert troubles.failures[serve.CHECKPOINT] == 1, "not at every turn"
         for work in troubles.tried_s:
-            troubles.tried_s[work] -= 2 * serve.DISK_AGAIN_S
+            troubles.tried_s[work] -= 2 * AGAIN_S
         server.arrivals.put(episode_rows(3, 3, first=12))
         serve._learn(server, "one", run, turns(3), troubles)
         assert troubles.present == {}
@@ -264,13 +307,13 @@ def test_what_failed_is_tried_again_without_a_new_episode(
 ) -> None:
     init_server(tmp_path / "keys")
     run = RunDir(tmp_path)
-    troubles = serve.Troubles(run)
+    troubles = Troubles(run)
     with started(tmp_path) as server:
         server.session.begin()
         troubles.failed(serve.ARCHIVING, "no space left on device")
         serve._learn(server, "one", run, turns(2), troubles)
         assert troubles.present.keys() == {serve.ARCHIVING}, "not at once"
-        troubles.tried_s[serve.ARCHIVING] -= 2 * serve.DISK_AGAIN_S
+        troubles.tried_s[serve.ARCHIVING] -= 2 * AGAIN_S
         serve._learn(server, "one", run, turns(2), troubles)
         assert troubles.present == {}
 
@@ -279,7 +322,7 @@ def test_one_robots_archive_is_in_no_others_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     init_server(tmp_path / "keys")
-    troubles = serve.Troubles(RunDir(tmp_path))
+    troubles = Troubles(RunDir(tmp_path))
     with started(tmp_path) as server:
         for robot in ("a", "b"):
             deliver(server.store, episode_rows(0, 3, first=0), robot)
@@ -294,7 +337,7 @@ def test_a_policy_that_the_disk_refused_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     init_server(tmp_path / "keys")
-    troubles = serve.Troubles(RunDir(tmp_path))
+    troubles = Troubles(RunDir(tmp_path))
     with started(tmp_path) as server:
         server.session.begin()
         with serve._publishing(server, troubles):
@@ -319,11 +362,11 @@ def test_ending_says_what_the_disk_still_refuses_after_the_account(
         with monkeypatch.context() as broken:
             broken.setattr(serve, "archive_episodes", full)
             with pytest.raises(StoreError, match="the archive: no space left"):
-                serve._finish(server, "one", run, serve.Troubles(run))
+                serve._finish(server, "one", run, Troubles(run))
         assert run.result["failures"] == {serve.ARCHIVING: 1}
         assert run.result["account"]["committed"] == 4
         assert run.has(LEARNER)
-        result = serve._finish(server, "one", run, serve.Troubles(run))
+        result = serve._finish(server, "one", run, Troubles(run))
         assert result["troubles"] == {}
 
 
@@ -334,7 +377,7 @@ def test_files_that_the_catalogue_does_not_know_are_told_at_the_start(tmp_path: 
         (tmp_path / "archive" / "one").mkdir(parents=True)
         for name in ("g001-e000007.mcap", "rest-g001-000000000001.mcap"):
             (tmp_path / "archive" / "one" / name).write_bytes(b"")
-        troubles = serve.Troubles(run)
+        troubles = Troubles(run)
         serve._tell_uncatalogued(server, run, troubles)
     (note,) = troubles.notes
     assert note.startswith("1 files")
