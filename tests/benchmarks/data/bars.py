@@ -28,7 +28,9 @@ def bars(document: dict[str, Any]) -> list[Bar]:
     """Every bar of the issue, and ours for memory."""
     records_s, latency_ms = document["records_s"], document["tick_to_ack_ms"]["p99"]
     fastest = max(document["peer_records_s"].values())
-    dropped = sum(drain["live_dropped"] for drain in document["drain"])
+    dropped, skipped = (
+        sum(drain[name] for drain in document["drain"]) for name in ("live_dropped", "live_skipped")
+    )
     rss_mb = max(document["rss_mb"], document["robot_rss_mb"])
     growth_mb = _growth_mb(document["drain"])
     return [
@@ -41,6 +43,7 @@ def bars(document: dict[str, Any]) -> list[Bar]:
             records_s >= PEER_FACTOR * fastest,
         ),
         Bar("new records lost beside a backlog", dropped, 0.0, dropped == 0),
+        Bar("slots of the 50 Hz schedule skipped beside a backlog", skipped, 0.0, skipped == 0),
         Bar("memory of server or agents, peak (MB)", rss_mb, RSS_MB, rss_mb <= RSS_MB),
         Bar(
             "memory that ten times the backlog costs (MB)",

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 import msgspec
 from made_bus import MemoryPort
@@ -24,6 +25,7 @@ from runtime.network import lay_out, make_bundle
 from runtime.percentiles import Json, percentiles
 
 TICKS = 10_000
+ROUNDS = 5
 READ_EVERY = 1_000
 
 
@@ -51,16 +53,20 @@ class MeteredPort(MemoryPort):
 
 
 def measure(spec: RobotSpec, folder: Path) -> Json:
-    """``tick_without_serial_us`` and ``allocations_per_10k_ticks`` with the 3×256 policy."""
+    """``tick_without_serial_us`` and ``allocations_per_10k_ticks`` with the 3×256 policy.
+
+    Of the rounds, which a shared machine makes differ by half, the one with the middle median.
+    """
     with _running(spec, folder) as bench:
-        took_us = _tick_us(bench)
+        rounds = sorted((_tick_us(bench) for _ in range(ROUNDS)), key=median)
         blocks = blocks_grown(lambda: _emptied(bench), TICKS)
         if bench.ring.dropped:
             raise RuntimeError(
                 "the ring was full: these were not the ticks of a robot that streams"
             )
     return {
-        "tick_without_serial_us": percentiles(took_us),
+        "tick_without_serial_us": percentiles(rounds[ROUNDS // 2]),
+        "tick_without_serial_medians_us": [median(took_us) for took_us in rounds],
         "allocations_per_10k_ticks": blocks,
     }
 
