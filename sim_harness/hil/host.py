@@ -68,14 +68,20 @@ class Host:
 
     def put(self, source: Path, target: str) -> None:
         """Copy the contents of a directory into one that exists over there. Raises ConfigError."""
-        packed = subprocess.run(
-            ["tar", "-C", str(source), "-cf", "-", "."], capture_output=True, check=False
-        )
-        unpack = self.argv(["tar", "-C", target, "-xf", "-"])
+        pack = ["tar", "-C", str(source), "-cf", "-", "."]
+        self._carried(pack, self.argv(["tar", "-C", target, "-xf", "-"]), f"{source} to {target}")
+
+    def get(self, source: str, target: Path) -> None:
+        """The other way: into a directory that exists here. Raises ConfigError."""
+        pack = self.argv(["tar", "-C", source, "-cf", "-", "."])
+        self._carried(pack, ["tar", "-C", str(target), "-xf", "-"], f"{source} to {target}")
+
+    def _carried(self, pack: Sequence[str], unpack: Sequence[str], way: str) -> None:
+        packed = subprocess.run(pack, capture_output=True, check=False)
         unpacked = subprocess.run(unpack, input=packed.stdout, capture_output=True, check=False)
         if packed.returncode or unpacked.returncode:
             detail = (packed.stderr + unpacked.stderr).decode(errors="replace").strip()
-            raise ConfigError(f"{source} cannot be copied to {target}: {detail}")
+            raise ConfigError(f"{way} cannot be copied: {detail}")
 
 
 def host_of(address: str) -> Host:

@@ -23,6 +23,7 @@ END_S = 60.0
 BATCH_KIND = 0
 """Of the entries of a spool that hold records."""
 SPOOL_FILE, AGENT_PID_FILE, BALLAST_FILE = "spool.sqlite", "agent.pid", "ballast"
+FLIGHTS = "flights"
 
 
 class Spooled(NamedTuple):
@@ -154,6 +155,18 @@ class Runtime:
             entries = database.execute("SELECT kind, records FROM entries").fetchall()
         kept = sum(records for kind, records in entries if kind == BATCH_KIND)
         return Spooled(kept, sum(records for _, records in entries) - kept)
+
+    def hand_over(self, folder: Path, reason: str) -> str:
+        """Its flights, the last half minute among them, into ``folder``; why not, if not."""
+        dumped = self._host.call(*self._program, "dump", *self._places, "--reason", reason)
+        if dumped.returncode != 0:
+            return dumped.stderr.strip()
+        folder.mkdir()
+        try:
+            self._host.get(f"{self.state}/{FLIGHTS}", folder)
+        except ConfigError as error:
+            return str(error)
+        return ""
 
     def clear(self) -> None:
         """Give its file system back."""

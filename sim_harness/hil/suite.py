@@ -25,7 +25,7 @@ from sim_harness.hil.trial import Trial
 from sim_harness.hil.truth import relive
 from sim_harness.hil.verdict import Pace, Result, expectations, judge
 
-SUMMARY_FILE, REPORT_FILE = "summary.json", "report.html"
+SUMMARY_FILE, REPORT_FILE, POLICIES = "summary.json", "report.html", "policies"
 MISHAPS = (OSError, sqlite3.Error, subprocess.SubprocessError)
 """What may befall one run from outside; the others still have to be had."""
 
@@ -106,6 +106,7 @@ def run_suite(
         say(course.result)
         return course
 
+    _keep_policies(bench, out)
     hogs = [each for each in chosen.chosen if _hogs(each)]
     others = [each for each in chosen.chosen if not _hogs(each)]
     with ThreadPoolExecutor(jobs) as pool:
@@ -120,6 +121,16 @@ def run_suite(
     except OSError as error:
         raise StoreError(f"{out}: the results cannot be written ({error})") from error
     return summary
+
+
+def _keep_policies(bench: Bench, out: Path) -> None:
+    """Flights are replayed with them. Raises StoreError."""
+    if bench.outfit.policies is None:
+        return
+    try:
+        shutil.copytree(bench.outfit.policies, out / POLICIES, dirs_exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{out / POLICIES}: cannot be written ({error})") from error
 
 
 def run_one(bench: Bench, scenario: Scenario, folder: Path) -> Course:

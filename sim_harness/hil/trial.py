@@ -16,7 +16,7 @@ from protocol.errors import ConfigError
 from sim_harness.hil.bench import Bench
 from sim_harness.hil.console import Console, Done, Status
 from sim_harness.hil.faults import ClockStep, DiskFull
-from sim_harness.hil.runtime import Runtime
+from sim_harness.hil.runtime import FLIGHTS, Runtime
 from sim_harness.hil.scenario import LATCHED, VERSIONS, Scenario
 from sim_harness.hil.stand import LINK, Cue
 from sim_harness.hil.tape import Tape, read_tape
@@ -77,6 +77,8 @@ class Trial:
             final, refused = self._drive(runtime, console, trouble)
             runtime.stop()
             spooled = runtime.spooled()
+            if lost := runtime.hand_over(self._folder / FLIGHTS, self._scenario.name):
+                log.write(f"no flight was kept: {lost}\n".encode())
         tape = read_tape(self._tape_path)
         mode = "" if final is None else final.mode
         return Outcome(tape, watch.story(tape.started_ns, mode, refused, spooled))

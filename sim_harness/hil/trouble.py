@@ -64,10 +64,12 @@ class Trouble:
     ) -> None:
         self._runtime, self._console, self._watch = runtime, console, watch
         self._listener, self._log, self._longest_s = listener, log, longest_s
-        self._hogs: list[subprocess.Popen[bytes]] = []
+        self._hogs: list[tuple[CpuHog, list[subprocess.Popen[bytes]]]] = []
+        self._on: list[AnyFault] = []
 
     def begin(self, fault: AnyFault) -> None:
         """From now on, or once. Raises ConfigError if it cannot be done."""
+        self._on.append(fault)
         if isinstance(fault, Order):
             self._console.order(fault.word)
         elif isinstance(fault, Kill):
@@ -79,24 +81,43 @@ class Trouble:
         elif isinstance(fault, DiskFull):
             self._runtime.fill()
         elif isinstance(fault, CpuHog):
-            self._hogs += self._runtime.hog(self._log, fault.processes, self._longest_s)
+            hogs = self._runtime.hog(self._log, fault.processes, self._longest_s)
+            self._hogs.append((fault, hogs))
         elif isinstance(fault, ClockStep):
             self._runtime.step_clock(fault.step_s)
 
     def end(self, fault: AnyFault) -> None:
-        """No longer, where it can be undone."""
-        if isinstance(fault, Freeze):
+        """No longer, where it can be undone; where another one still holds it, that one does."""
+        self._on.remove(fault)
+        if isinstance(fault, CpuHog):
+            self._stop(fault)
+        elif any(_alike(fault, other) for other in self._on):
+            return
+        elif isinstance(fault, Freeze):
             self._runtime.signal("CONT", fault.process, self._watch.control_pid)
         elif isinstance(fault, ServerLost):
             self._listener.open()
         elif isinstance(fault, DiskFull):
             self._runtime.make_room()
-        elif isinstance(fault, CpuHog):
-            self.release()
 
     def release(self) -> None:
         """End the processes that were started here."""
-        for hog in self._hogs:
+        for fault, _ in [*self._hogs]:
+            self._stop(fault)
+
+    def _stop(self, fault: CpuHog) -> None:
+        """The processes of one fault."""
+        started = next((each for each in self._hogs if each[0] == fault), None)
+        if started is None:
+            return
+        self._hogs.remove(started)
+        for hog in started[1]:
             hog.terminate()
             hog.wait()
-        self._hogs.clear()
+
+
+def _alike(fault: AnyFault, other: AnyFault) -> bool:
+    """Whether both hold the same thing."""
+    if isinstance(fault, Freeze) and isinstance(other, Freeze):
+        return fault.process == other.process
+    return type(fault) is type(other)

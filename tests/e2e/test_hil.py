@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hil_process import Ran, run_hil
 
+from onboard.flight_file import read_recording
+from onboard.flight_replay import replay_recording
 from protocol.robot_spec import load_robot_spec
 from sim_harness.hil.tape import read_tape
 from sim_harness.hil.truth import relive
@@ -44,6 +46,15 @@ def test_what_was_recorded_in_real_time_replays_in_lock_step(ran):
         tape = read_tape(ran.out / name / "tape.msgpack")
         assert len(tape.events) > 50
         assert relive(tape, spec, ROBOT.parent).mismatches == 0
+
+
+def test_the_onboard_code_does_again_what_its_recorder_kept(ran):
+    """With the policy that flew; after an emergency stop and without a fault."""
+    for name in SCENARIOS:
+        newest = max((ran.out / name / "flights").glob("*.mcap"))
+        different, replayed = replay_recording(read_recording(newest), ran.out / "policies")
+        assert different == []
+        assert min(replayed.compared["observation"], replayed.compared["policy"]) > 20
 
 
 def test_the_step_of_the_clock_reached_the_runtime_and_changed_nothing(ran):

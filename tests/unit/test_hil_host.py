@@ -38,3 +38,13 @@ def test_a_port_is_an_option_of_ssh_and_no_part_of_the_name(address, target, por
 def test_what_ssh_would_misunderstand_is_refused(address):
     with pytest.raises(ConfigError, match=r"ssh://USER@HOST\[:PORT\]"):
         host_of(address)
+
+
+def test_what_lies_there_is_fetched(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "a").write_text("b")
+    (tmp_path / "here").mkdir()
+    host_of("local").get(str(tmp_path / "there"), tmp_path / "here")
+    assert (tmp_path / "here" / "a").read_text() == "b"
+    with pytest.raises(ConfigError, match="cannot be copied"):
+        host_of("local").get(str(tmp_path / "nowhere"), tmp_path / "here")
