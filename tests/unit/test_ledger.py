@@ -53,6 +53,15 @@ def test_what_proved_bad_is_not_gone_back_to(path: Path) -> None:
     assert open_ledger(path).record.versions == [3]
 
 
+def test_committing_one_after_all_forgives_that_one_only(path: Path) -> None:
+    ledger = open_ledger(path)
+    for version in (3, 4):
+        ledger.drop(version)
+    ledger.commit(4, "/4")
+    ledger.settle()
+    assert open_ledger(path).record.condemned == (3,)
+
+
 def test_what_proved_bad_is_remembered_until_it_is_committed_after_all(path: Path) -> None:
     ledger = open_ledger(path)
     for version in (7, 5, 7):

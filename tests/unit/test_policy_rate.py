@@ -203,3 +203,26 @@ def test_on_the_robot_every_other_tick_repeats_the_command(
     assert len(requested) == 40
     assert (requested[::2] == requested[1::2]).all()
     assert len(np.unique(requested)) == 20
+
+
+def test_what_a_policy_raised_is_told_of_no_other(furuta: RobotSpec, monkeypatch) -> None:
+    """The next one that is given up for answers that are no numbers has trouble of its own."""
+
+    class Failing(Scripted):
+        def run(self) -> None:
+            raise RuntimeError("the launch failed")
+
+    place, reasons = Seat(furuta, furuta.policy), []
+
+    def roll_back(reason: str) -> bool:
+        reasons.append(reason)
+        place.takes(Scripted(float("nan")))
+        return True
+
+    monkeypatch.setattr(place.swap, "roll_back", roll_back)
+    place.takes(Failing())
+    place.drives(2 * furuta.safety.bad_policy_ticks_to_hold)
+    assert [reason.partition("in a row")[2] for reason in reasons] == [
+        ": RuntimeError: the launch failed",
+        "",
+    ]

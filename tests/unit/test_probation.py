@@ -122,6 +122,11 @@ def test_episodes_add_up() -> None:
     assert Verdict(1.0, 2) == Verdict(1.0, 2, 0, 0, 0, 1, 0)
 
 
+def test_one_episode_is_judged_by_itself() -> None:
+    late = Verdict(200.0, 500, late_ticks=12, episodes=1)
+    assert "12.0 late ticks per episode" in complaint(late, KNOWN_GOOD)
+
+
 def test_an_aborted_episode_counts_for_everything_but_its_return() -> None:
     cut = Verdict(9.0, 20, 3, 4, 5).cut_short()
     assert cut == Verdict(0.0, 20, 3, 4, 5, episodes=0, aborted=1)
@@ -135,6 +140,12 @@ def test_an_aborted_episode_counts_for_everything_but_its_return() -> None:
     ("aborted", "completed", "usual", "told"),
     [
         (1, 1, NOTHING, ""),
+        (
+            1,
+            0,
+            NOTHING,
+            "1 of 1 episodes were ended by motors or bus, more than 50% above the committed 0%",
+        ),
         (2, 2, KNOWN_GOOD, ""),
         (
             2,
