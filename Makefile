@@ -178,7 +178,7 @@ deploy: $(READY)  ## a release of this source tree to every unit of FLEET=: cana
 
 test-fleet: OUT := runs/test-fleet
 test-fleet: $(READY)  ## three field units as containers with real systemd: deploys, broken releases, power cuts; root; ONLY="name …", HEALTH_S=60 as on a robot
-	$(if $(HEALTH_S),HEALTH_S=$(HEALTH_S)) PYTHONPATH=.:tests $(BIN)/python -m fleet --out $(OUT) $(if $(ONLY),--only $(ONLY))
+	$(if $(HEALTH_S),HEALTH_S=$(HEALTH_S)) PYTHONPATH=.:tests:tests/support $(BIN)/python -m fleet --out $(OUT) $(if $(ONLY),--only $(ONLY))
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class Stock:
         except OSError as error:
             found = str(error)
         if found != line.release:
-            shutil.rmtree(folder, ignore_errors=True)
+            _discard(folder)
             raise BundleError(
                 f"release {line.release} lay here damaged ({found}); it is fetched next time"
             )
@@ -73,7 +74,7 @@ class Stock:
         found = sorted(path.name for path in self.paths.releases.iterdir())
         unneeded = [name for name in found if name not in journal.needed | {wanted}]
         for name in unneeded:
-            shutil.rmtree(self.paths.release(name), ignore_errors=True)
+            _discard(self.paths.release(name))
         return unneeded
 
     def _fetch(self, depot: Depot, line: Line, folder: Path) -> None:
@@ -82,3 +83,15 @@ class Stock:
         self.at(Step.FETCHED)
         unpack(archive, folder, RESERVE_BYTES, self.flush, self.at)
         archive.unlink()
+
+
+def _discard(folder: Path) -> None:
+    """Remove a release. A power cut on the way leaves what is swept at the next boot, and no half
+    of a release under its name.
+    """
+    part = folder.with_name(folder.name.removesuffix(PARTIAL) + PARTIAL)
+    if part != folder:
+        shutil.rmtree(part, ignore_errors=True)
+        with suppress(OSError):  # it is gone already, or the disk takes nothing
+            folder.rename(part)
+    shutil.rmtree(part, ignore_errors=True)

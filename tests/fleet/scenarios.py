@@ -18,6 +18,7 @@ from fleet.container import until
 from fleet.power import Stopped, install_until
 from fleet.server import run_of
 from fleet.site import ONBOARD, ROBOT, SETTLE_S, TERMS, Site
+from made_bundle import make_bundle
 
 from offboard.fleet.assignments import Assignment
 from offboard.fleet.fleet_event import REPORTED
@@ -26,7 +27,9 @@ from offboard.fleet.publication import Publication
 from offboard.fleet.release_archive import release_path
 from offboard.fleet.release_store import ReleaseStore
 from offboard.fleet.workshop import Workshop, given_wheel
-from offboard.keys import OFFLINE_DIRECTORY, init_server
+from offboard.keys import OFFLINE_DIRECTORY, init_server, load_server_keys
+from offboard.publish import open_repository
+from protocol.robot_spec import load_robot_spec
 
 CANARY, STABLE, FAR = "duck-1", "duck-2", "duck-3"
 CHANNELS = {CANARY: "canary", STABLE: "stable", FAR: "stable"}
@@ -134,6 +137,21 @@ def away_and_back(site: Site) -> str:
     until(lambda: site.release(FAR) == wanted, _PULL_S, f"{FAR} on release {wanted}")
     until(lambda: _told(site, FAR) == (wanted, f"{REPORTED}proven"), SETTLE_S, f"word of {FAR}")
     return FAR
+
+
+def policy_comes(site: Site) -> str:
+    """One that is published for the first time drives on units, no restart, and after one."""
+    spec = load_robot_spec(site.place / f"{ROBOT}.toml")
+    repository = open_repository(site.repository, load_server_keys(site.keys).trust)
+    version = repository.publish(*make_bundle(repository.latest_version + 1, spec))
+    before = _started(site, STABLE)
+    site.announce(version)
+    for unit in (CANARY, STABLE):
+        until(lambda unit=unit: _active(site, unit) == version, SETTLE_S, f"policy on {unit}")
+    assert _started(site, STABLE) == before
+    site.units[STABLE].enter("systemctl restart wombet-control wombet-agent")
+    until(lambda: _active(site, STABLE) == version, SETTLE_S, f"policy on {STABLE} again")
+    return STABLE
 
 
 def disk_full(site: Site) -> str:
@@ -255,6 +273,7 @@ SCENARIOS: dict[str, Scenario] = {
     "loses_the_bus": loses_the_bus,
     "two_deploys_at_once": two_deploys_at_once,
     "away_and_back": away_and_back,
+    "policy_comes": policy_comes,
     "disk_full": disk_full,
     "robot_file": robot_file,
     **POWER_CUTS,
@@ -327,6 +346,16 @@ def _told(site: Site, name: str) -> tuple[str, str]:
     found = json.loads(site.command("status", "--json", "--run", str(run_of(site.place))).stdout)
     said = found["said"].get(name, {"release": "", "what": ""})
     return said["release"], said["what"]
+
+
+def _active(site: Site, name: str) -> float | None:
+    return site.metric(name, "policy_version")
+
+
+def _started(site: Site, name: str) -> str:
+    """When its control was started, as systemd says."""
+    show = "systemctl show -p ExecMainStartTimestampMonotonic wombet-control"
+    return site.units[name].enter(show).stdout
 
 
 def _log_says(site: Site, name: str, what: str, last: int = 40) -> bool:

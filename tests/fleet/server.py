@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import zmq
@@ -17,6 +17,9 @@ from offboard.key_table import KeyTable
 from offboard.keys import TABLE_FILE, load_server_keys
 from offboard.release_record import ReleaseRecord
 from protocol.robot_spec import load_robot_spec
+
+ANNOUNCED = "announced"
+"""Below the place: the number of the newest policy."""
 
 
 def main(place: Path, endpoint: str) -> None:
@@ -29,7 +32,6 @@ def main(place: Path, endpoint: str) -> None:
     with (
         closing(open_episode_store(place / "episodes.sqlite", spec)) as store,
         zmq.Context() as context,
-        _written(record, stop),
     ):
         ingest = Ingest(
             context,
@@ -42,7 +44,8 @@ def main(place: Path, endpoint: str) -> None:
             endpoint,
             on_report=record.heard,
         )
-        ingest.serve(stop)
+        with _every_second(lambda: _refresh(record, ingest, place), stop):
+            ingest.serve(stop)
 
 
 def run_of(place: Path) -> Path:
@@ -53,15 +56,21 @@ def run_of(place: Path) -> Path:
     return run
 
 
+def _refresh(record: ReleaseRecord, ingest: Ingest, place: Path) -> None:
+    """What was heard goes to the disk, what was published is announced."""
+    record.write()
+    with suppress(FileNotFoundError):
+        ingest.policy_version = int((place / ANNOUNCED).read_text(encoding="ascii"))
+
+
 @contextmanager
-def _written(record: ReleaseRecord, stop: threading.Event) -> Iterator[None]:
-    """What is heard is on the disk within a second."""
+def _every_second(work: Callable[[], None], stop: threading.Event) -> Iterator[None]:
 
-    def work() -> None:
+    def again() -> None:
         while not stop.wait(1.0):
-            record.write()
+            work()
 
-    thread = threading.Thread(target=work, name="record")
+    thread = threading.Thread(target=again)
     thread.start()
     try:
         yield

@@ -16,6 +16,7 @@ from typing import Any
 from fleet.cable import Cable
 from fleet.container import Container, until
 from fleet.editions import edition
+from fleet.server import ANNOUNCED
 
 from offboard.fleet.publication import Publication
 from offboard.fleet.workshop import SOURCE, build_wheel
@@ -271,7 +272,7 @@ class Site:
         seen: list[float] = []
 
         def grew() -> bool:
-            if (ticks := self._ticks(name)) is not None:
+            if (ticks := self.metric(name, "ticks_total")) is not None:
                 seen.append(ticks)
             return len(seen) > 1 and seen[-1] > seen[-2]
 
@@ -299,11 +300,17 @@ class Site:
         except ValueError:
             return ""
 
-    def _ticks(self, name: str) -> float | None:
-        """As its metrics say, which ask control."""
+    def metric(self, name: str, metric: str) -> float | None:
+        """One of the unit's metrics, which ask control; None if it does not answer."""
         found = self.units[name].enter(f"python3 -I -c {shlex.quote(_SCRAPE)}").stdout
-        lines = [line for line in found.splitlines() if line.startswith("wombet_ticks_total ")]
+        lines = [line for line in found.splitlines() if line.startswith(f"wombet_{metric} ")]
         return float(lines[0].split()[1]) if lines else None
+
+    def announce(self, version: int) -> None:
+        """Have the server tell its robots of a policy that is published."""
+        part = self.place / f"{ANNOUNCED}.part"
+        part.write_text(str(version), encoding="ascii")
+        part.replace(self.place / ANNOUNCED)
 
     @contextlib.contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:

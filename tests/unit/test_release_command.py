@@ -11,6 +11,7 @@ from made_unit import UNIT, FieldUnit
 from onboard.exit_status import Exit
 from onboard.release_command import release
 from onboard.releases import acts
+from onboard.releases.links import sweep
 from onboard.releases.report import EXIT_STATUS, Report
 from protocol.errors import ConfigError, StoreError
 
@@ -130,6 +131,26 @@ def test_prune_says_what_went(unit, capsys):
     (unit.paths.releases / ("f" * 16)).mkdir()
     assert run(unit, "prune") == 0
     assert capsys.readouterr().out.split() == ["f" * 16]
+    assert [path.name for path in unit.paths.releases.iterdir()] == [unit.golden]
+
+
+def test_a_power_cut_while_pruning_leaves_no_half_under_a_release_s_name(unit, monkeypatch):
+    """What is left is swept at the next boot."""
+    old = unit.paths.releases / ("f" * 16)
+    (old / "lib").mkdir(parents=True)
+
+    def cut(*_: object, **__: object) -> None:
+        if not old.exists():
+            raise SystemExit("the power is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("onboard.releases.stock.shutil.rmtree", cut)
+        with pytest.raises(SystemExit):
+            run(unit, "prune")
+    assert sorted(path.name for path in unit.paths.releases.iterdir()) == sorted(
+        [unit.golden, f"{old.name}.part"]
+    )
+    sweep(unit.paths)
     assert [path.name for path in unit.paths.releases.iterdir()] == [unit.golden]
 
 
