@@ -10,9 +10,8 @@ from protocol.errors import ConfigError, StoreError
 from protocol.robot_spec import RobotSpec
 from sim_harness.camera import Camera
 from sim_harness.hil.faults import kind_of
-from sim_harness.hil.tape import Turned
+from sim_harness.hil.tape import OVER, ZERO, Turned
 from sim_harness.hil.truth import Array, Truth
-from sim_harness.hil.verdict import OVER, ZERO
 from sim_harness.model import compile_model
 from sim_harness.png import png
 

@@ -12,8 +12,9 @@ from sim_harness.hil.faults import kind_of
 from sim_harness.hil.pictures import Album
 from sim_harness.hil.scenario import Scenario
 from sim_harness.hil.svg import Axis, Band, bands, lines
+from sim_harness.hil.tape import OVER, ZERO
 from sim_harness.hil.truth import Truth
-from sim_harness.hil.verdict import OVER, ZERO, Result, Story
+from sim_harness.hil.verdict import Result, Story
 
 BEFORE_S, AFTER_S = 0.5, 0.5
 MODE_COLOURS = {

@@ -17,6 +17,9 @@ from protocol.errors import StoreError
 from sim_harness.hil.faults import AnyFault
 from sim_harness.wire_end import Reply
 
+STARTED, ZERO, OVER = "started", "zero", "over"
+"""Marks: the operator says start, the scenario's clock begins, it ends."""
+
 
 class Heard(Struct, frozen=True, array_like=True, tag=True):
     """Bytes from the host, and the checksum of what was answered when."""

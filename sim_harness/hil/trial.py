@@ -19,10 +19,10 @@ from sim_harness.hil.faults import ClockStep, DiskFull
 from sim_harness.hil.runtime import FLIGHTS, Runtime
 from sim_harness.hil.scenario import LATCHED, VERSIONS, Scenario
 from sim_harness.hil.stand import LINK, Cue
-from sim_harness.hil.tape import Tape, read_tape
+from sim_harness.hil.tape import OVER, STARTED, ZERO, Tape, read_tape
 from sim_harness.hil.timeline import faults_of, timeline
 from sim_harness.hil.trouble import Listener, Trouble
-from sim_harness.hil.verdict import OVER, STARTED, ZERO, Story
+from sim_harness.hil.verdict import Story
 from sim_harness.hil.watch import Watch
 
 POLL_S = 0.1

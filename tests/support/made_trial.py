@@ -18,10 +18,10 @@ from sim_harness.hil.plain_policy import plain_bias
 from sim_harness.hil.scenario import LATCHED, Scenario, load_suite
 from sim_harness.hil.stage import Stage
 from sim_harness.hil.suite import plan
-from sim_harness.hil.tape import Tape
+from sim_harness.hil.tape import OVER, STARTED, ZERO, Tape
 from sim_harness.hil.timeline import Moment, faults_of, timeline
 from sim_harness.hil.truth import Truth, relive
-from sim_harness.hil.verdict import OVER, STARTED, ZERO, Entry, Pace, Result, Story, judge
+from sim_harness.hil.verdict import Entry, Pace, Result, Story, judge
 
 ORDERS = {"start": Start, "stop": Stop, "estop": Estop, "clear": Clear}
 POLICIES = {

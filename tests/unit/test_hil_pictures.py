@@ -16,9 +16,9 @@ from sim_harness.hil.pictures import Album, Picture, album_of
 from sim_harness.hil.report import Course, report
 from sim_harness.hil.scenario import Must, Scenario
 from sim_harness.hil.suite import not_run
-from sim_harness.hil.tape import Turned
+from sim_harness.hil.tape import OVER, STARTED, ZERO, Turned
 from sim_harness.hil.truth import Truth
-from sim_harness.hil.verdict import OVER, STARTED, ZERO, Story
+from sim_harness.hil.verdict import Story
 
 CONFIGS = Path(__file__).parents[2] / "hw_configs"
 SPEC = load_robot_spec(CONFIGS / "furuta.toml")

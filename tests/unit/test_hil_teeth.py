@@ -13,10 +13,10 @@ from protocol.modes import Mode
 from protocol.robot_spec import load_robot_spec
 from sim_harness.hil.command import SCENARIOS
 from sim_harness.hil.scenario import LATCHED, Must, Scenario, load_suite
-from sim_harness.hil.tape import Turned
+from sim_harness.hil.tape import OVER, STARTED, ZERO, Turned
 from sim_harness.hil.timeline import faults_of
 from sim_harness.hil.truth import SAMPLE_NS, Array, Truth
-from sim_harness.hil.verdict import OVER, STARTED, ZERO, Entry, Pace, Result, Story, judge
+from sim_harness.hil.verdict import Entry, Pace, Result, Story, judge
 
 SPEC = load_robot_spec(ROBOT)
 TIME_S = np.arange(0.0, 6.0, SAMPLE_NS * 1e-9)

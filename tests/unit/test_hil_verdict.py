@@ -10,24 +10,18 @@ from made_rig import ROBOT
 
 from protocol.robot_spec import load_robot_spec
 from sim_harness.hil.faults import Drop
-from sim_harness.hil.report import Course, report
-from sim_harness.hil.scenario import Must, Scenario
-from sim_harness.hil.suite import Skipped, not_run, summarise
-from sim_harness.hil.tape import Turned
-from sim_harness.hil.truth import SAMPLE_NS, Truth
-from sim_harness.hil.verdict import (
-    OVER,
-    STARTED,
-    ZERO,
-    Entry,
-    Pace,
-    Story,
-    judge,
+from sim_harness.hil.motion import (
     limit_violations,
     peak_effort_nm,
     time_to_held_ms,
     time_to_safe_ms,
 )
+from sim_harness.hil.report import Course, report
+from sim_harness.hil.scenario import Must, Scenario
+from sim_harness.hil.suite import Skipped, not_run, summarise
+from sim_harness.hil.tape import OVER, STARTED, ZERO, Turned
+from sim_harness.hil.truth import SAMPLE_NS, Truth
+from sim_harness.hil.verdict import Entry, Pace, Story, judge
 
 SPEC = load_robot_spec(ROBOT)
 FAULT = Drop(share=1.0, at_s=1.0)
