@@ -7,76 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from statistics import mean
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from offboard.architecture import Architecture
 from offboard.assembler import Assembler, Episode
+from offboard.expected_return import ExpectedReturn
 from offboard.finetune import Learner
-from offboard.snapshots import Snapshot, Snapshots, imagined_return
+from offboard.session_plan import PATIENCE, Phase, SessionConfig, phase_after
+from offboard.snapshots import Snapshot, Snapshots
 from offboard.world_model import WorldModel
 from protocol.errors import BundleError, ConfigError
-from protocol.modes import Mode
 from protocol.step_record import Rows
 
-
-class Phase(str, Enum):
-    """Where the adaptation stands; decided by the number of finished episodes."""
-
-    ZERO_SHOT = "zero-shot"
-    ADAPT = "adapt"
-    FINAL = "final"
-    DONE = "done"
-
-
-PATIENCE = 2
-"""Episodes to wait for one that speaks about the newest policy."""
 _OVER = (Phase.FINAL, Phase.DONE)
 _SETTLED = "session.settled"
-
-
-@dataclass(frozen=True)
-class SessionConfig:
-    """Episodes of each phase, publishing rhythm and gate.
-
-    The first final episode may begin before the final policy has reached the robot.
-
-    Attributes:
-        zero_shot_episodes: with the source policy as it is.
-        episodes: in all.
-        final_episodes: with the best snapshot, at the end.
-        publish_every: target transitions between candidates. 0 makes one as soon as the newest
-            policy has had an episode to itself, so that the robot can take it on its way home.
-        gate_ratio: of what the newest policy is worth, expected of the next one; 0 is no gate.
-        updates_per_turn: between two looks at what has arrived.
-        target_steps: the final phase begins earlier if another whole episode would pass so many.
-    """
-
-    zero_shot_episodes: int = 2
-    episodes: int = 24
-    final_episodes: int = 6
-    publish_every: int = 250
-    gate_ratio: float = 0.9
-    updates_per_turn: int = 50
-    target_steps: int | None = None
-
-
-def phase_after(episodes: int, answers: int, whole: int, config: SessionConfig) -> Phase:
-    """The phase once ``episodes`` episodes of ``answers`` transitions together are finished.
-
-    ``whole`` are the transitions of an episode that nothing ends early.
-    """
-    if episodes >= config.episodes:
-        return Phase.DONE
-    spent = config.target_steps is not None and answers + whole > config.target_steps
-    if spent or episodes >= config.episodes - config.final_episodes:
-        return Phase.FINAL
-    return Phase.ADAPT if episodes >= config.zero_shot_episodes else Phase.ZERO_SHOT
 
 
 Publish = Callable[[Tensor, float, dict[str, float]], int]
@@ -111,13 +58,12 @@ class Session:
         self.unfit: list[str] = []
         self.pinned = self.settled = 0
         self._learner = learner
-        self._model = model
         self._architecture = architecture
         self._assembler = assembler
         self._publish = publish
         self._config, self._whole = config, episode_answers
+        self._expected = ExpectedReturn(learner, model, architecture, episode_answers)
         self._snapshots = Snapshots()
-        self._starts: list[Tensor] = []
         self._published_at = 0
         self._offered_after = 0
         self._unpinned = False
@@ -186,8 +132,7 @@ class Session:
 
     def push(self, rows: Rows) -> list[Episode]:
         """Take rows in order; returns the episodes that ended."""
-        starts = rows[(rows["mode"] == Mode.RUN) & (rows["step"] == 0)]["obs"]
-        self._starts.extend(torch.from_numpy(np.array(starts, dtype=np.float32)))
+        self._expected.push(rows)
         transitions, ended = self._assembler.push(rows)
         self._learner.observe(transitions)
         for episode in ended:
@@ -220,7 +165,7 @@ class Session:
 
     def _send_pinned(self, version: int) -> None:
         policy = self._snapshots[version].policy
-        self._send(policy, 0.0, self._imagine(policy))
+        self._send(policy, 0.0, self._expected.of(policy))
 
     def _let_out(self) -> None:
         """The best if learning is over, else a candidate; before ADAPT there is nothing newer."""
@@ -244,7 +189,9 @@ class Session:
             return
         if phase is Phase.ADAPT:
             policy, self._offered_after = self._present(), len(self.episodes)
-            self._send(policy, 1.0, self._imagine(policy) if self._config.gate_ratio else math.nan)
+            self._send(
+                policy, 1.0, self._expected.of(policy) if self._config.gate_ratio else math.nan
+            )
         if phase is Phase.FINAL:
             self._send_best()
 
@@ -258,11 +205,11 @@ class Session:
         if self.settled:
             return self._snapshots[self.settled]
         informed = self._learner.evidence.nmse is not None
-        return self._snapshots.best(self._imagine if informed else lambda _: math.nan)
+        return self._snapshots.best(self._expected.of if informed else lambda _: math.nan)
 
     def _send_best(self) -> None:
         policy = self._best().policy
-        self._send(policy, 0.0, self._imagine(policy))
+        self._send(policy, 0.0, self._expected.of(policy))
 
     def _offer(self) -> bool:
         """Publish the present policy if one is due and it is not expected to be worse.
@@ -274,7 +221,7 @@ class Session:
         self._published_at, self._offered_after = self._learner.online.added, len(self.episodes)
         self._unpinned = False
         candidate, ratio = self._present(), self._config.gate_ratio
-        expected = self._imagine(candidate) if ratio else math.nan
+        expected = self._expected.of(candidate) if ratio else math.nan
         if ratio and not expected >= ratio * self._incumbent_return():
             self.held_back += 1
             return True
@@ -297,27 +244,12 @@ class Session:
     def _incumbent_return(self) -> float:
         """What the newest published policy is worth: as measured, or as expected until then."""
         incumbent = self._snapshots.latest
-        return mean(incumbent.returns) if incumbent.returns else self._imagine(incumbent.policy)
+        return mean(incumbent.returns) if incumbent.returns else self._expected.of(incumbent.policy)
 
     def _present(self) -> Tensor:
         """The learner's policy as it is now."""
         learner = self._learner
         return self._architecture.parameters(learner.state, learner.model_state, learner.pessimism)
-
-    def _imagine(self, policy: Tensor) -> float:
-        """Expected return from the last start states; NaN if gaps swallowed all of them."""
-        if not self._starts:
-            return math.nan
-        starts = torch.stack(self._starts[-8:]).to(self._model.device)
-        quiet = starts.new_zeros(starts.shape[0], self._model.action_size)
-        named = self._architecture.space.view(policy.to(self._model.device))
-        return imagined_return(
-            self._model,
-            self._learner.model_state,
-            lambda obs: self._architecture.act(named, obs, quiet),
-            starts,
-            self._whole,
-        )
 
     def _send(self, policy: Tensor, exploration: float, imagined: float) -> None:
         evaluation = {"online_steps": float(self._learner.online.added)}

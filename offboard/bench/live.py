@@ -26,7 +26,7 @@ from offboard.demo.loop import BELOW_ROBOT, Loop, deaths, learner_cpus, running
 from offboard.demo.processes import ProcessError
 from offboard.run_dir import RunDir, existing_run, open_run
 from offboard.serve_status import as_rows, read_status
-from offboard.session import SessionConfig
+from offboard.session_plan import SessionConfig
 from offboard.stages.serve_wiring import ServeConfig
 from offboard.switch import Course
 from offboard.task_setup import load_task

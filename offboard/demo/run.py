@@ -26,7 +26,7 @@ from offboard.page.main import DEFAULT_PORT, announce
 from offboard.report import cell, page, plane_plot, returns_plot, timing_plot, uncertainty_plot
 from offboard.run_dir import existing_run, to_json
 from offboard.serve_status import ServeStatus
-from offboard.session import Phase, SessionConfig
+from offboard.session_plan import Phase, SessionConfig
 from offboard.stages.serve_wiring import ServeConfig
 from protocol.errors import ConfigError, StoreError
 from protocol.robot_spec import load_robot_spec

@@ -34,7 +34,8 @@ from offboard.replay import Batch, join
 from offboard.run_dir import RunDir
 from offboard.sac import Sac, SacConfig
 from offboard.serve_status import Presence
-from offboard.session import Session, SessionConfig
+from offboard.session import Session
+from offboard.session_plan import SessionConfig
 from offboard.stages.source import Source
 from offboard.stop_list import STOPS_FILE, StopList
 from offboard.task_setup import TaskSetup

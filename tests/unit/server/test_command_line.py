@@ -12,7 +12,7 @@ from offboard.command_line import arguments
 from offboard.finetune import FinetuneConfig
 from offboard.planner_policy import SearchConfig
 from offboard.sac import SacConfig
-from offboard.session import SessionConfig
+from offboard.session_plan import SessionConfig
 from offboard.stages.serve_wiring import ServeConfig
 from offboard.switch import Course
 

@@ -42,7 +42,8 @@ from offboard.roles import utc_now
 from offboard.run_dir import RunDir
 from offboard.sac import Sac, SacConfig
 from offboard.serve_status import read_status
-from offboard.session import Session, SessionConfig
+from offboard.session import Session
+from offboard.session_plan import SessionConfig
 from offboard.stages import serve
 from offboard.stages.serve_wiring import (
     LEARNER,

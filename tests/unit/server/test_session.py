@@ -22,7 +22,8 @@ from offboard.architecture import ActorArchitecture
 from offboard.assembler import Assembler
 from offboard.finetune import FinetuneConfig, Learner
 from offboard.sac import Sac
-from offboard.session import Phase, Session, SessionConfig, phase_after
+from offboard.session import Session
+from offboard.session_plan import Phase, SessionConfig, phase_after
 from offboard.world_model import ModelState, Step, WorldModel
 from protocol.errors import BundleError, ConfigError, StoreError
 from protocol.step_record import End

@@ -22,7 +22,8 @@ from offboard.architecture import ActorArchitecture
 from offboard.assembler import Assembler
 from offboard.export import Exporter, Origin
 from offboard.finetune import FinetuneConfig, Learner
-from offboard.session import Phase, Session, SessionConfig
+from offboard.session import Session
+from offboard.session_plan import Phase, SessionConfig
 from offboard.task_setup import TaskSetup, load_task
 from onboard.control_api import Start
 from protocol.bundle import encode_manifest
