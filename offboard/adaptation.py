@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from offboard.device import moved
+from offboard.model_state import ModelState
 from offboard.replay import Batch
 from offboard.run_dir import entry, pack, unpack
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 from protocol.errors import ConfigError
 
 Adapt = Callable[[WorldModel, ModelState, Batch, int, torch.Generator], ModelState]

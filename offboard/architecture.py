@@ -11,10 +11,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from offboard.model_state import ModelState
 from offboard.networks import Named, act
 from offboard.parameters import Space
 from offboard.sac import SacState
-from offboard.world_model import ModelState
 
 
 class Architecture(Protocol):

@@ -24,10 +24,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from offboard.model_state import ModelState
 from offboard.open_loop import Returns, open_loop, windows
 from offboard.replay import Batch
 from offboard.uncertainty import Estimator
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 
 CHANCE = 1.645  # standard errors: one check in twenty misses by more
 

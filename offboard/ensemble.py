@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from offboard.model_state import ModelConfig, ModelState
 from offboard.parameters import Space
 from offboard.parts import parts_of, seed_of, stream
 from offboard.replay import Batch
 from offboard.task_setup import load_task
 from offboard.workers import Pool, gathered
-from offboard.world_model import ModelConfig, ModelState
 
 Merge = Callable[[Tensor, int], Tensor]
 """Reduces the axis of groups."""

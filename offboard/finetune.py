@@ -17,12 +17,13 @@ from torch import Tensor
 from offboard.adaptation import adapt_further, resumed, unadapted
 from offboard.device import moved
 from offboard.mismatch import Mismatch, measure, pessimism
+from offboard.model_state import ModelState
 from offboard.replay import Batch, Replay, join
 from offboard.run_dir import pack, unpack
 from offboard.sac import Sac, SacLoss, SacState
 from offboard.sampling import SamplingConfig, beliefs, draw, effective_size, offline_fraction
 from offboard.switch import Course, SwitchConfig, decide
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from offboard.model_state import ModelState
 from offboard.planner import Planner
 from offboard.replay import Batch
-from offboard.world_model import ModelState, Step, WorldModel
+from offboard.world_model import Step, WorldModel
 
 
 @dataclass(frozen=True)

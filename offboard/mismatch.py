@@ -14,9 +14,10 @@ from dataclasses import astuple, dataclass
 import torch
 from torch import Tensor
 
+from offboard.model_state import ModelState
 from offboard.replay import Batch
 from offboard.statistics import auc
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 
 BOX_MARGIN = 0.1
 FEATURES = 128

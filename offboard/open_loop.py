@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from offboard.model_state import ModelState
 from offboard.replay import Batch
 from offboard.uncertainty import Estimator
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 
 
 class Windows(NamedTuple):

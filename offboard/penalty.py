@@ -13,10 +13,11 @@ import torch
 
 from offboard.calibration import Bound, CalibrationConfig, bounds
 from offboard.device import moved
+from offboard.model_state import ModelState
 from offboard.replay import Batch, join
 from offboard.rollout import Env, Policy, step_env
 from offboard.uncertainty import Estimator
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 
 
 @dataclass(frozen=True)

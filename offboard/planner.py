@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from offboard.model_state import ModelState
 from offboard.networks import Named, act, critic
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 
 
 @dataclass(frozen=True)

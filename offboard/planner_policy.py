@@ -21,10 +21,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from offboard.model_state import ModelState
 from offboard.networks import Named, actor, critic
 from offboard.parameters import Space
 from offboard.sac import Sac, SacState
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 
 Shapes = dict[str, tuple[int, ...]]
 

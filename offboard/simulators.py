@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from offboard.generate import Outcome
+from offboard.model_state import ModelState
 from offboard.rollout import Env, step_env
 from offboard.uncertainty import Estimator
-from offboard.world_model import ModelState, Step
+from offboard.world_model import Step
 from protocol.errors import ConfigError
 
 

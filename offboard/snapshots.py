@@ -15,7 +15,8 @@ from statistics import mean, pstdev
 import torch
 from torch import Tensor
 
-from offboard.world_model import ModelState, WorldModel
+from offboard.model_state import ModelState
+from offboard.world_model import WorldModel
 
 _PREFIX = "snapshot."
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from offboard.device import CPU, the_device
+from offboard.model_state import ModelConfig
 from offboard.sac import Sac, SacConfig, of_one
-from offboard.world_model import ModelConfig, WorldModel
+from offboard.world_model import WorldModel
 from protocol.errors import ConfigError
 from protocol.observation import Layout
 from protocol.robot_spec import RobotSpec, load_robot_spec

@@ -14,11 +14,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from offboard.model_state import ModelState
 from offboard.networks import Named, act, critic
 from offboard.replay import Batch
 from offboard.spread import SPREADS, Spread
 from offboard.statistics import auc, spearman
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 from protocol.errors import ConfigError
 
 Estimator = Callable[[ModelState, Tensor, Tensor], Tensor]

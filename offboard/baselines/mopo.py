@@ -18,11 +18,12 @@ from torch import Tensor
 
 from offboard.baselines.mixed_sac import MixedSac, proportional
 from offboard.bench.agent import Bench
+from offboard.model_state import ModelState
 from offboard.networks import Named, act
 from offboard.replay import Batch, join
 from offboard.sac import Sac, SacState
 from offboard.spread import max_std
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from typing import Protocol
 
 from torch import Tensor
 
+from offboard.model_state import ModelState
 from offboard.replay import Batch
 from offboard.rollout import Policy
 from offboard.sac import SacConfig
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 from protocol.errors import ConfigError
 
 

@@ -16,10 +16,11 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from offboard.columns import Unnamed
+from offboard.model_state import ModelConfig
 from offboard.planner import PlanConfig, Planner
 from offboard.replay import Batch, Replay
 from offboard.sac import Sac, SacConfig, SacLoss, SacState
-from offboard.world_model import ModelConfig, WorldModel
+from offboard.world_model import WorldModel
 from protocol.errors import ConfigError
 
 TRANSITIONS = 5_000

@@ -19,11 +19,12 @@ from offboard.bench.pairs import Pair
 from offboard.bench.source import NO_FILES, Prior, SourceRecipe
 from offboard.bench.world import Problem, World, open_world
 from offboard.calibration import Bound, CalibrationConfig, bounds
+from offboard.model_state import ModelState
 from offboard.replay import Batch, join
 from offboard.rollout import Env, Policy, actor_policy, step_env
 from offboard.run_dir import open_run
 from offboard.uncertainty import Estimator, Quality, Values, estimator, estimators, quality
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 
 CALIBRATION_EPISODES, FRESH_EPISODES = 120, 120
 EPISODE_STEPS = 150

@@ -12,10 +12,10 @@ from typing import Literal
 
 from offboard.bench.world import World
 from offboard.finetune import FinetuneConfig
+from offboard.model_state import ModelConfig
 from offboard.sac import SacConfig
 from offboard.sampling import SamplingConfig
 from offboard.train_online import OnlineConfig
-from offboard.world_model import ModelConfig
 from protocol.errors import ConfigError
 
 Start = Literal["source", "scratch", "mirror"]

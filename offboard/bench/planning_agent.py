@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from offboard.bench.transfer_agent import TransferAgent
 from offboard.compiled import compiled
 from offboard.finetune import Evidence, Learner
+from offboard.model_state import ModelState
 from offboard.planner_policy import PlannerArchitecture
 from offboard.replay import Batch
 from offboard.rollout import Policy
-from offboard.world_model import ModelState
 
 
 class Planner:

@@ -16,13 +16,13 @@ from offboard.bench.pairs import Pair
 from offboard.bench.world import Problem, World, open_world, problem_of
 from offboard.filter import FilterConfig, keep_mask, kept_transitions
 from offboard.generate import GenerateConfig, generate
+from offboard.model_state import ModelConfig, ModelState
 from offboard.planner import PlanConfig, Planner
 from offboard.replay import Batch, Replay
 from offboard.rollout import actor_policy, mean_return
 from offboard.run_dir import RunDir, open_run, pack, unpack
 from offboard.sac import SacConfig, SacState
 from offboard.train_online import OnlineConfig, fresh_start, train_online
-from offboard.world_model import ModelConfig, ModelState
 
 JUDGE_SEED = 50_000
 NO_FILES = "worlds are code"

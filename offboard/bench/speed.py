@@ -30,9 +30,10 @@ from offboard.bench.contenders import (
     updates,
 )
 from offboard.columns import Unnamed
+from offboard.model_state import ModelConfig
 from offboard.planner import PlanConfig
 from offboard.sac import Sac
-from offboard.world_model import ModelConfig, WorldModel
+from offboard.world_model import WorldModel
 
 Json = dict[str, Any]
 Rates = dict[str, list[float]]

@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from offboard.finetune import Evidence, Learner
+from offboard.model_state import ModelState
 from offboard.networks import act
 from offboard.replay import Batch, join
 from offboard.rollout import Policy, actor_policy
 from offboard.sac import Sac
 from offboard.snapshots import Act, imagined_returns
 from offboard.switch import Course
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 
 ARRIVAL = 25
 """Transitions arrive together, as the robot's batches do (half a second at 50 Hz)."""

@@ -11,10 +11,11 @@ import gymnasium
 import numpy as np
 
 from offboard.columns import Columns, LastAction, Unnamed
+from offboard.model_state import ModelConfig
 from offboard.rollout import Env
 from offboard.sac import Sac, SacConfig
 from offboard.task_setup import TaskSetup, load_task
-from offboard.world_model import ModelConfig, WorldModel
+from offboard.world_model import WorldModel
 from protocol import walk
 from protocol.errors import ConfigError
 from protocol.tasks import Judge

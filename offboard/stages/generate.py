@@ -22,6 +22,7 @@ from offboard.generate import (
     generate,
     together,
 )
+from offboard.model_state import ModelConfig
 from offboard.parts import Part, parts_of, stream
 from offboard.penalty import PenaltyConfig, calibrate
 from offboard.planner import PlanConfig, Planner
@@ -35,7 +36,6 @@ from offboard.stages.source import UNCERTAINTY, Source, load_source
 from offboard.task_setup import TaskSetup, load_task
 from offboard.uncertainty import estimator
 from offboard.workers import gathered, workers
-from offboard.world_model import ModelConfig
 from protocol.errors import ConfigError
 
 EXECUTED_SEED = 120_000

@@ -24,6 +24,7 @@ from offboard.ingest import DEFAULT_ENDPOINT, Ingest
 from offboard.key_table import KeyTable
 from offboard.keys import TABLE_FILE, ServerKeys
 from offboard.live_window import Windows
+from offboard.model_state import ModelConfig
 from offboard.page.main import DEFAULT_PORT
 from offboard.planner_policy import PlannerArchitecture, SearchConfig
 from offboard.policy_pin import PolicyPin
@@ -39,7 +40,7 @@ from offboard.session_plan import SessionConfig
 from offboard.stages.source import Source
 from offboard.stop_list import STOPS_FILE, StopList
 from offboard.task_setup import TaskSetup
-from offboard.world_model import ModelConfig, WorldModel
+from offboard.world_model import WorldModel
 from protocol.robot_spec import RobotSpec
 from protocol.step_record import Rows
 

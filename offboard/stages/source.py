@@ -17,6 +17,7 @@ from offboard.device import check_on_cpu, moved
 from offboard.distributed import crew, follow, leading
 from offboard.ensemble import fit_in_groups
 from offboard.event_files import mirrored
+from offboard.model_state import ModelConfig, ModelState
 from offboard.progress import bar
 from offboard.replay import Batch, Replay, join
 from offboard.rollout import ENV_ID, Env, actor_policy, make_env, mean_return, step_env
@@ -27,7 +28,7 @@ from offboard.task_setup import TaskSetup, load_task
 from offboard.train_online import OnlineConfig, TrainState, fresh_start, train_online
 from offboard.uncertainty import estimator
 from offboard.workers import workers
-from offboard.world_model import ModelConfig, ModelState, WorldModel
+from offboard.world_model import WorldModel
 from protocol.errors import ConfigError, StoreError
 from protocol.robot_spec import load_robot_spec
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from offboard.baselines.mopo import MopoConfig, imagine_policy
+from offboard.model_state import ModelConfig, ModelState
 from offboard.networks import act
 from offboard.progress import bar
 from offboard.replay import Batch
@@ -27,7 +28,7 @@ from offboard.stages.source import UNCERTAINTY
 from offboard.statistics import spearman
 from offboard.task_setup import TaskSetup, load_task
 from offboard.uncertainty import estimator
-from offboard.world_model import ModelConfig, ModelState, WorldModel
+from offboard.world_model import WorldModel
 from protocol.errors import StoreError
 
 HELD_OUT = 0.1

@@ -7,10 +7,11 @@ import torch
 from made_records import SPEC, make_records
 from torch import Tensor
 
+from offboard.model_state import ModelConfig
 from offboard.networks import Named, actor_space, critic_space
 from offboard.replay import Batch
 from offboard.sac import SacConfig
-from offboard.world_model import ModelConfig, Step
+from offboard.world_model import Step
 from protocol.observation import Layout
 from protocol.step_record import End, Rows
 from protocol.tasks import judge_for

@@ -20,10 +20,11 @@ from offboard.bench import flops
 from offboard.bench.contenders import DISCOUNT, TRANSITIONS, made_transitions
 from offboard.columns import Unnamed
 from offboard.device import moved
+from offboard.model_state import ModelConfig
 from offboard.planner import PlanConfig, Planner
 from offboard.replay import Batch
 from offboard.sac import Noise, Sac, SacConfig, SacState
-from offboard.world_model import ModelConfig, WorldModel
+from offboard.world_model import WorldModel
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 TURN_S = 1.5

@@ -20,8 +20,9 @@ from offboard.adaptation import (
     unadapted,
     ways,
 )
+from offboard.model_state import ModelState
 from offboard.replay import Batch
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 from protocol.errors import ConfigError, StoreError
 
 pytestmark = pytest.mark.usefixtures("eager")

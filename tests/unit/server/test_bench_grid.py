@@ -13,10 +13,10 @@ from offboard.bench.cell import Cell, run_cell
 from offboard.bench.grid import jobs, ready
 from offboard.bench.outcome import gather, read_outcomes
 from offboard.bench.pairs import Pair, pair_named
+from offboard.model_state import ModelConfig
 from offboard.sac import SacConfig
 from offboard.switch import Course
 from offboard.train_online import OnlineConfig
-from offboard.world_model import ModelConfig
 from protocol.errors import ConfigError, StoreError
 
 pytestmark = pytest.mark.usefixtures("eager")

@@ -19,6 +19,7 @@ from offboard.device import moved, the_device
 from offboard.distributed import backend_of, device_of
 from offboard.finetune import FinetuneConfig, Learner
 from offboard.generate import GenerateConfig
+from offboard.model_state import ModelState
 from offboard.penalty import PenaltyConfig
 from offboard.planner import PlanConfig
 from offboard.run_dir import RunDir
@@ -32,7 +33,7 @@ from offboard.stages.serve_wiring import ServeConfig
 from offboard.stages.source import SourceConfig, run_source
 from offboard.switch import Course
 from offboard.train_online import OnlineConfig
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 from protocol.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("eager")

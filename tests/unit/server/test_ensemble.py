@@ -10,9 +10,10 @@ from made_learning import SMALL_MODEL, linear_transitions
 from made_records import ROBOT_FILE
 
 from offboard.ensemble import fit_group, fit_in_groups
+from offboard.model_state import ModelState
 from offboard.task_setup import load_task
 from offboard.workers import Here
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 
 pytestmark = pytest.mark.usefixtures("eager")
 

@@ -11,12 +11,13 @@ from made_learning import JUDGE, LAYOUT, SMALL_MODEL, SMALL_SAC, A, O, linear_tr
 
 from offboard.finetune import FinetuneConfig, Learner
 from offboard.mismatch import PESSIMISM_MAX, pessimism
+from offboard.model_state import ModelState
 from offboard.replay import Batch, empty
 from offboard.run_dir import RunDir
 from offboard.sac import Sac
 from offboard.sampling import SamplingConfig, beliefs, effective_size, offline_fraction
 from offboard.switch import Course, SwitchConfig
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 from protocol.errors import StoreError
 
 pytestmark = pytest.mark.usefixtures("eager")

@@ -19,9 +19,10 @@ from offboard.bench.contenders import (
     plans,
 )
 from offboard.columns import Unnamed
+from offboard.model_state import ModelConfig
 from offboard.planner import PlanConfig
 from offboard.sac import Sac
-from offboard.world_model import ModelConfig, WorldModel
+from offboard.world_model import WorldModel
 
 pytestmark = pytest.mark.usefixtures("eager")
 

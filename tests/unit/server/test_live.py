@@ -28,13 +28,14 @@ from offboard.bench.pairs import LIVE, lock_step_of, pair_named
 from offboard.bench.source import Prior
 from offboard.demo.processes import ProcessError
 from offboard.finetune import Evidence
+from offboard.model_state import ModelConfig
 from offboard.run_dir import RunDir
 from offboard.sac import Sac
 from offboard.stages.generate import load_kept
 from offboard.stages.source import load_source
 from offboard.task_setup import load_task
 from offboard.workers import Here
-from offboard.world_model import ModelConfig, WorldModel
+from offboard.world_model import WorldModel
 from protocol.errors import ConfigError
 
 DATA = linear_transitions(200, seed=0)

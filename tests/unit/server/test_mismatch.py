@@ -9,7 +9,8 @@ import torch
 from made_learning import JUDGE, LAYOUT, SMALL_MODEL, linear_transitions
 
 from offboard.mismatch import Mismatch, measure, overlap, pessimism
-from offboard.world_model import ModelState, WorldModel
+from offboard.model_state import ModelState
+from offboard.world_model import WorldModel
 
 pytestmark = pytest.mark.usefixtures("eager")
 

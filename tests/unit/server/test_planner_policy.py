@@ -13,11 +13,12 @@ import torch
 from made_learning import Line, blind_critics, indifferent_actor, right_seeing_critics
 from torch import Tensor
 
+from offboard.model_state import ModelState
 from offboard.networks import Named, act
 from offboard.parameters import Space
 from offboard.planner_policy import PlannerArchitecture, SearchConfig
 from offboard.sac import Sac, SacConfig
-from offboard.world_model import ModelState, Step
+from offboard.world_model import Step
 
 pytestmark = pytest.mark.usefixtures("eager")
 

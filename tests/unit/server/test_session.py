@@ -21,10 +21,11 @@ from made_learning import (
 from offboard.architecture import ActorArchitecture
 from offboard.assembler import Assembler
 from offboard.finetune import FinetuneConfig, Learner
+from offboard.model_state import ModelState
 from offboard.sac import Sac
 from offboard.session import Session
 from offboard.session_plan import Phase, SessionConfig, phase_after
-from offboard.world_model import ModelState, Step, WorldModel
+from offboard.world_model import Step, WorldModel
 from protocol.errors import BundleError, ConfigError, StoreError
 from protocol.step_record import End
 

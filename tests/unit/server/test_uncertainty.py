@@ -8,10 +8,11 @@ import pytest
 import torch
 from made_learning import JUDGE, LAYOUT, SMALL_MODEL, A, O, linear_transitions
 
+from offboard.model_state import ModelState
 from offboard.networks import actor_space, critic_space
 from offboard.spread import disagreement, max_pairwise, max_std, spread_named, total
 from offboard.uncertainty import Values, estimator, estimators, judge, local_mean, quality
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 from protocol.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("eager")

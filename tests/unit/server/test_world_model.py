@@ -9,8 +9,9 @@ import torch
 from made_learning import JUDGE, LAYOUT, SMALL_MODEL, linear_transitions
 
 from offboard.columns import Unnamed
+from offboard.model_state import ModelState
 from offboard.replay import Batch
-from offboard.world_model import ModelState, WorldModel
+from offboard.world_model import WorldModel
 
 pytestmark = pytest.mark.usefixtures("eager")
 
