@@ -16,13 +16,16 @@ from torch import Tensor
 
 from offboard.adaptation import adapt_further, resumed, unadapted
 from offboard.device import moved
-from offboard.mismatch import Mismatch, measure, pessimism
+from offboard.evidence import Evidence
+from offboard.mismatch import Mismatch, measure
 from offboard.model_state import ModelState
+from offboard.prior import Prior
 from offboard.replay import Batch, Replay, join
 from offboard.run_dir import pack, unpack
 from offboard.sac import Sac, SacLoss, SacState
-from offboard.sampling import SamplingConfig, beliefs, draw, effective_size, offline_fraction
+from offboard.sampling import SamplingConfig, draw, effective_size, offline_fraction
 from offboard.switch import Course, SwitchConfig, decide
+from offboard.target_error import TargetError
 from offboard.world_model import WorldModel
 
 
@@ -49,27 +52,6 @@ class FinetuneConfig:
     course: Course | None = None
     sampling: SamplingConfig = SamplingConfig()  # noqa: RUF009
     switch: SwitchConfig = SwitchConfig()  # noqa: RUF009
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the learner knows about the target so far; one row of its log.
-
-    ``relabelled`` is the effective number of prior transitions in use (Kish 1965, (Σw)² / Σw²).
-    ``pessimism`` multiplies a planner's penalty. ``nmse`` is None until the adapted model was
-    judged on target data, ``mismatch``, ``course`` and ``way``, which of the ways of adapting is
-    believed, until the first adaptation.
-    """
-
-    online: int
-    nmse: float | None
-    offline_fraction: float
-    relabelled: int
-    updates: int
-    pessimism: float = 1.0
-    mismatch: Mismatch | None = None
-    course: Course | None = None
-    way: str | None = None
 
 
 class _Progress(NamedTuple):
@@ -124,17 +106,14 @@ class Learner:
         self._seed = seed
         self._mismatch: Mismatch | None = None
         self._course = config.course
-        self._prior = prior
-        self._relabelled = prior
+        self._prior = Prior(prior)
         self._source_error = math.inf
-        self._doubt, self._moved = prior.reward.new_zeros(2, prior.size)
         self._config = config
         self._generator = torch.Generator().manual_seed(seed)  # of SAC alone: what the model does
         self._model_generator = torch.Generator().manual_seed(
             seed
         )  # leaves plain updates as they are
-        self._nmse: float | None = None
-        self._stated: float | None = None  # by the model's uncertainty, where ``nmse`` is measured
+        self._error = TargetError()
         self._loss: SacLoss | None = None
         self._updates = 0
         self._adapted_at = 0
@@ -144,7 +123,7 @@ class Learner:
         """The learner's present view of the target."""
         return Evidence(
             self.online.added,
-            self._nmse,
+            self._error.measured,
             self._fraction(),
             effective_size(self._beliefs()),
             self._updates,
@@ -167,9 +146,7 @@ class Learner:
     @property
     def pessimism(self) -> float:
         """Factor of the penalty for uncertainty; 1 until the model was judged in the target."""
-        if self._nmse is None or self._stated is None:
-            return 1.0
-        return pessimism(self._nmse, self._stated)
+        return self._error.pessimism
 
     @property
     def trusts_model(self) -> bool:
@@ -185,32 +162,30 @@ class Learner:
             return
         transitions = moved(transitions, self._sac.device)
         if transitions.size >= 2 and 0 < self._adapted_at <= self.online.added:
-            step = self._model.expect(self.model_state, transitions.obs, transitions.applied)
-            fresh = self._model.nmse(self.model_state, transitions)
-            self._nmse = _followed(self._nmse, fresh)
-            self._stated = _followed(self._stated, float((step.uncertainty**2).mean()))
+            self._error = self._error.followed(self._model, self.model_state, transitions)
         self.online.add(transitions)
 
     def warm_up(self) -> None:
         """Compile by updating once on prior data and forgetting the outcome: state is untouched."""
-        index = torch.arange(self._sac.config.batch, device=self._sac.device) % self._prior.size
-        batch = self._prior.take(index)
-        self._sac.update(self.state, batch, self._sac.noise(torch.Generator()))
-        self._model.fit(self.model_state, self._prior, 1, torch.Generator())
+        prior = self._prior.recorded
+        index = torch.arange(self._sac.config.batch, device=self._sac.device) % prior.size
+        self._sac.update(self.state, prior.take(index), self._sac.noise(torch.Generator()))
+        self._model.fit(self.model_state, prior, 1, torch.Generator())
 
     def tensors(self) -> dict[str, Tensor]:
         """A checkpoint of what was learned; the experience itself lies in the episode store."""
+        nmse, stated = self._error
         progress = _Progress(
             updates=torch.tensor(self._updates),
             adapted_at=torch.tensor(self._adapted_at),
-            nmse=torch.tensor(math.nan if self._nmse is None else self._nmse, dtype=torch.float64),
+            nmse=torch.tensor(math.nan if nmse is None else nmse, dtype=torch.float64),
             source_error=torch.tensor(self._source_error, dtype=torch.float64),
             course=torch.tensor(-1 if self._course is None else list(Course).index(self._course)),
         )
         return {
             **pack("sac", self.state),
             **pack("progress", progress),
-            "stated": torch.tensor(math.nan if self._stated is None else self._stated),
+            "stated": torch.tensor(math.nan if stated is None else stated),
             **self._adaptation.tensors(),
         }
 
@@ -220,15 +195,14 @@ class Learner:
         progress = unpack("progress", _Progress, tensors)
         self._adaptation = resumed(self._model, tensors)
         self._updates, self._adapted_at = int(progress.updates), int(progress.adapted_at)
-        self._nmse = None if progress.nmse.isnan() else float(progress.nmse)
         stated = tensors.get("stated", torch.tensor(math.nan))  # an older checkpoint has none
-        self._stated = None if stated.isnan() else float(stated)
+        self._error = TargetError(_known(progress.nmse), _known(stated))
         self._source_error = float(progress.source_error)
         self._course = None if progress.course < 0 else list(Course)[int(progress.course)]
         if self._course is Course.SCRATCH:
             self._sac = self._from_scratch
         if self._adapted_at:
-            self._relabel()
+            self._prior.relabel(self._model, self.model_state)
 
     @property
     def due_for_adaptation(self) -> bool:
@@ -255,7 +229,7 @@ class Learner:
         self._source_error = float(self._model.squared_error(self._source_state, target).mean())
         if self._mismatch is None:
             self._take_course(target)
-        self._relabel()
+        self._prior.relabel(self._model, self.model_state)
 
     def _take_course(self, target: Batch) -> None:
         """Measure source against target and decide, once: support grows by itself with data.
@@ -267,7 +241,7 @@ class Learner:
             self._model,
             self._source_state,
             self.model_state,
-            self._prior,
+            self._prior.recorded,
             target,
             self._model_generator,
         )
@@ -298,32 +272,23 @@ class Learner:
             )
         self._updates += updates
 
-    @torch.no_grad()
-    def _relabel(self) -> None:
-        """The prior as the adapted model would have it happen, and how much of that is a guess."""
-        self._relabelled, self._doubt = self._model.relabel(self.model_state, self._prior)
-        self._moved = self._model.squared_error(self.model_state, self._prior)
-
     def _beliefs(self) -> Tensor:
-        """(N,) weights of the prior; all are 1 before the first adaptation."""
-        error = math.inf if self._nmse is None else self._nmse
-        return beliefs(self._doubt, self._moved, error, self._source_error)
+        return self._prior.beliefs(self._error.measured, self._source_error)
 
     def _mixed(self, offline: int, online: int, cumulative: Tensor) -> Batch:
         fresh = self.online.sample(online, self._generator)
         if offline == 0:
             return fresh
         index = draw(cumulative, offline, self._generator)
-        return join((self._relabelled.take(index), fresh))
+        return join((self._prior.relabelled.take(index), fresh))
 
     def _fraction(self) -> float:
         if self._course is Course.RAW:
             return self._config.sampling.start
-        if self._nmse is None or self._course is not Course.RELABEL:
+        if self._error.measured is None or self._course is not Course.RELABEL:
             return 0.0  # no trust without evidence
-        return offline_fraction(self.online.added, self._nmse, self._config.sampling)
+        return offline_fraction(self.online.added, self._error.measured, self._config.sampling)
 
 
-def _followed(known: float | None, fresh: float) -> float:
-    """A running mean; what is not a number is not carried on."""
-    return 0.8 * (fresh if known is None or math.isnan(known) else known) + 0.2 * fresh
+def _known(checkpointed: Tensor) -> float | None:
+    return None if checkpointed.isnan() else float(checkpointed)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from offboard.assembler import Episode
-from offboard.finetune import Evidence
+from offboard.evidence import Evidence
 from offboard.ingest import Ingest
 from offboard.losses import Loss
 from offboard.session import Session

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from offboard.bench.transfer_agent import TransferAgent
 from offboard.compiled import compiled
-from offboard.finetune import Evidence, Learner
+from offboard.evidence import Evidence
+from offboard.finetune import Learner
 from offboard.model_state import ModelState
 from offboard.planner_policy import PlannerArchitecture
 from offboard.replay import Batch

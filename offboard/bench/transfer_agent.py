@@ -17,7 +17,8 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from offboard.finetune import Evidence, Learner
+from offboard.evidence import Evidence
+from offboard.finetune import Learner
 from offboard.model_state import ModelState
 from offboard.networks import act
 from offboard.replay import Batch, join

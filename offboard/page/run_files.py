@@ -47,7 +47,7 @@ class Robot(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """What the learner knows; names as in :class:`offboard.finetune.Evidence`."""
+    """What the learner knows; names as in :class:`offboard.evidence.Evidence`."""
 
     online: int = 0
     nmse: float | None = None

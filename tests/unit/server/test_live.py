@@ -27,7 +27,7 @@ from offboard.bench.outcome import gather, read_outcomes
 from offboard.bench.pairs import LIVE, lock_step_of, pair_named
 from offboard.bench.source import Prior
 from offboard.demo.processes import ProcessError
-from offboard.finetune import Evidence
+from offboard.evidence import Evidence
 from offboard.model_state import ModelConfig
 from offboard.run_dir import RunDir
 from offboard.sac import Sac

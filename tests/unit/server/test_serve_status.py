@@ -10,7 +10,7 @@ import pytest
 from made_messages import LATER, TO_SERVER
 
 from offboard.assembler import Episode
-from offboard.finetune import Evidence
+from offboard.evidence import Evidence
 from offboard.losses import Loss
 from offboard.mismatch import Mismatch
 from offboard.page.run_files import RunFiles
