@@ -12,16 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from offboard.database import Database, open_database
+from offboard.database import Database
+from offboard.episode_tables import open_tables
 from offboard.intake import Entry, unpack
-from offboard.losses import (
-    GENERATION_SHIFT,
-    Forgotten,
-    Loss,
-    forgotten_gap,
-    forgotten_records,
-    losses_of,
-)
+from offboard.losses import Forgotten, Loss, forgotten_gap, forgotten_records, losses_of
+from offboard.record_account import Account, account_of
 from offboard.store_check import Findings, examine, gap_crc32, is_sound, place_crc32
 from protocol.errors import StoreError
 from protocol.messages import BATCH_MAX_RECORDS, Batch, Gap
@@ -29,28 +24,6 @@ from protocol.robot_spec import RobotSpec
 from protocol.step_record import Rows, decode_rows, dtype_of
 
 _PAGE_ENTRIES = 256
-LAYOUT = 2
-"""Of the tables below; SQLite keeps it as ``user_version``."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS robot_file (digest TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS streams (
-    robot TEXT, epoch TEXT, last INTEGER NOT NULL, crc32 INTEGER NOT NULL,
-    PRIMARY KEY (robot, epoch)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS batches (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, robot TEXT NOT NULL, epoch TEXT NOT NULL,
-    seq INTEGER NOT NULL, first_record INTEGER NOT NULL, records INTEGER NOT NULL,
-    data BLOB NOT NULL, crc32 INTEGER, place INTEGER NOT NULL, UNIQUE (robot, epoch, seq));
-CREATE INDEX IF NOT EXISTS batches_in_order ON batches (robot, first_record, id);
-CREATE TABLE IF NOT EXISTS gaps (
-    robot TEXT, epoch TEXT, seq INTEGER, first_record INTEGER NOT NULL, records INTEGER NOT NULL,
-    reason TEXT NOT NULL, crc32 INTEGER NOT NULL, place INTEGER NOT NULL,
-    PRIMARY KEY (robot, epoch, seq));
-CREATE TABLE IF NOT EXISTS episodes (
-    robot TEXT, generation INTEGER, episode INTEGER, records INTEGER NOT NULL,
-    last_record INTEGER NOT NULL, end INTEGER NOT NULL, path TEXT NOT NULL, sha256 TEXT,
-    PRIMARY KEY (robot, generation, episode)) WITHOUT ROWID;
-"""
 
 
 class Delivery(NamedTuple):
@@ -61,61 +34,13 @@ class Delivery(NamedTuple):
     entries: Sequence[Entry]
 
 
-class Account(NamedTuple):
-    """What the store holds of a robot, by the records' own numbers.
-
-    Attributes:
-        committed: distinct records.
-        first_seq: lowest record number, -1 if there is none.
-        last_seq: highest record number, -1 if there is none.
-        holes: records missing between the first and last of a ring generation, over generations.
-        duplicates: records held more than once.
-        declared: records that gaps on record say are lost, those ``forgotten`` among them.
-        forgotten: records lost because this store is an older copy of one that had them.
-    """
-
-    committed: int = 0
-    first_seq: int = -1
-    last_seq: int = -1
-    holes: int = 0
-    duplicates: int = 0
-    declared: int = 0
-    forgotten: int = 0
-
-
 def open_episode_store(path: Path, spec: RobotSpec) -> EpisodeStore:
     """Open or make the catalogue for robots built to ``spec``.
 
     Raises:
         StoreError: it cannot be opened, or was made for another robot file or by another version.
     """
-    database = open_database(path, _SCHEMA)
-    try:
-        made_for = database.value("SELECT digest FROM robot_file")
-        if made_for is None:
-            with database.transaction():
-                database.write("INSERT INTO robot_file VALUES (?)", spec.digest())
-                database.write(f"PRAGMA user_version = {LAYOUT}")
-        check_layout(database, path)
-        if made_for not in (None, spec.digest()):
-            raise StoreError(
-                f"{path} was made for another robot file; use a new run directory, "
-                f"or the robot file of digest {made_for:.12}"
-            )
-    except StoreError:
-        database.close()
-        raise
-    return EpisodeStore(database, dtype_of(spec))
-
-
-def check_layout(database: Database, path: Path) -> None:
-    """Raises StoreError if the tables in ``path`` are laid out as another version has them."""
-    found = database.value("PRAGMA user_version")
-    if found != LAYOUT:
-        raise StoreError(
-            f"{path} has tables of layout {found}, this version reads layout {LAYOUT}; open it "
-            "with the version that wrote it (a run notes its commit), or start a new run directory"
-        )
+    return EpisodeStore(open_tables(path, spec.digest()), dtype_of(spec))
 
 
 class EpisodeStore:
@@ -134,7 +59,7 @@ class EpisodeStore:
 
     @property
     def database(self) -> Database:
-        """The file itself, for those who list and prune it (:mod:`offboard.data.catalogue`)."""
+        """The file itself, for those who list, prune or file it (catalogue, archive index)."""
         return self._database
 
     def close(self) -> None:
@@ -267,55 +192,6 @@ class EpisodeStore:
         """How many records of a robot are lost, and to what, the most first."""
         return losses_of(self.gaps(robot))
 
-    def archived_through(self, robot: str) -> int:
-        """Number of the last record that lies in an archived episode, -1 if there is none."""
-        last = self._database.value("SELECT max(last_record) FROM episodes WHERE robot = ?", robot)
-        return -1 if last is None else int(last)
-
-    def is_archived(self, robot: str, generation: int, episode: int) -> bool:
-        """Whether the catalogue knows a file of this episode, even one that was deleted since."""
-        known = self._database.value(
-            "SELECT 1 FROM episodes WHERE robot = ? AND generation = ? AND episode = ?",
-            robot,
-            generation,
-            episode,
-        )
-        return known is not None
-
-    def archived_paths(self, robot: str) -> set[str]:
-        """Files of the archive that the catalogue knows."""
-        return {
-            row[0]
-            for row in self._database.rows("SELECT path FROM episodes WHERE robot = ?", robot)
-        }
-
-    def extend(self, robot: str, rows: Rows) -> None:
-        """Note that ``rows``, which follow those of an archived episode, are on file as well."""
-        with self._database.transaction():
-            self._database.write(
-                "UPDATE episodes SET last_record = max(last_record, ?) "
-                "WHERE robot = ? AND generation = ? AND episode = ?",
-                int(rows["seq"][-1]),
-                robot,
-                int(rows["seq"][0]) >> GENERATION_SHIFT,
-                int(rows["episode"][0]),
-            )
-
-    def catalogue(self, robot: str, rows: Rows, path: str, sha256: str) -> None:
-        """Note that an episode's rows lie in the archive file ``path``, whose digest this is."""
-        with self._database.transaction():
-            self._database.write(
-                "INSERT OR REPLACE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                robot,
-                int(rows["seq"][0]) >> GENERATION_SHIFT,
-                int(rows["episode"][0]),
-                len(rows),
-                int(rows["seq"][-1]),
-                int(rows["end"][-1]),
-                path,
-                sha256,
-            )
-
     def _write(self, robot: str, epoch: str, entries: Sequence[Entry]) -> None:
         places = [(entry, place_crc32(robot, epoch, entry.seq)) for entry in entries]
         self._database.write_many(
@@ -368,19 +244,3 @@ def _beyond(position: tuple[int, int], first_record: object, number: int) -> tup
     if not isinstance(first_record, int) or (first_record, number) <= position:
         raise StoreError("batches are out of order: the catalogue is damaged; verify it")
     return first_record, number
-
-
-def account_of(spans: Sequence[tuple[int, int]]) -> Account:
-    """Account of batches given as (first record, records), sorted."""
-    committed = duplicates = holes = 0
-    previous = -1
-    for first, records in spans:
-        last = first + records - 1
-        if previous >= 0 and first >> GENERATION_SHIFT == previous >> GENERATION_SHIFT:
-            holes += max(0, first - previous - 1)
-        new = max(0, last - max(previous, first - 1))
-        committed += new
-        duplicates += records - new
-        previous = max(previous, last)
-    first_seq = spans[0][0] if spans else -1
-    return Account(committed, first_seq, previous, holes, duplicates)

@@ -25,6 +25,7 @@ from mcap.reader import make_reader
 from mcap.well_known import MessageEncoding, SchemaEncoding
 from mcap.writer import CompressionType, Writer
 
+from offboard.archive_index import ArchiveIndex
 from offboard.durable_file import sync_directory
 from offboard.episode_store import EpisodeStore
 from offboard.losses import GENERATION_SHIFT
@@ -70,7 +71,7 @@ def archive_episodes(
         StoreError: a file cannot be written; those before it are archived.
     """
     folder = _Folder(store, robot, spec, directory, tell)
-    batches = store.rows(robot, store.archived_through(robot))
+    batches = store.rows(robot, ArchiveIndex(store.database).through(robot))
     written = (folder.file(rows) for rows in finished_episodes(batches))
     return [path for path in written if path is not None]
 
@@ -87,6 +88,7 @@ class _Folder:
         tell: Callable[[str], None],
     ) -> None:
         self._store, self._robot, self._spec = store, robot, spec
+        self._index = ArchiveIndex(store.database)
         self._directory, self._tell = directory, tell
 
     def file(self, rows: Rows) -> Path | None:
@@ -96,7 +98,7 @@ class _Folder:
             StoreError: the file cannot be written.
         """
         generation, episode = int(rows["seq"][0]) >> GENERATION_SHIFT, int(rows["episode"][0])
-        if self._store.is_archived(self._robot, generation, episode):
+        if self._index.is_archived(self._robot, generation, episode):
             return self._file_rest(rows)
         path = self._path(f"g{generation:03d}-e{episode:06d}")
         if path.exists():
@@ -119,7 +121,7 @@ class _Folder:
         if path.exists():
             path = self._beside(path, _filed_rows(path, self._store.dtype), rows)
         self._write(path, rows)
-        self._store.extend(self._robot, rows)
+        self._index.extend(self._robot, rows)
         self._tell(f"{path}: {len(rows)} records more of an episode that counted as over")
         return path
 
@@ -158,7 +160,7 @@ class _Folder:
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error}") from error
         name = str(path.relative_to(self._directory))
-        self._store.catalogue(self._robot, rows, name, digest)
+        self._index.catalogue(self._robot, rows, name, digest)
 
 
 class _Filed(msgspec.Struct):
@@ -202,7 +204,8 @@ def uncatalogued(store: EpisodeStore, directory: Path) -> list[Path]:
 
 
 def _known(store: EpisodeStore, folder: Path) -> set[Path]:
-    return {folder.parent / path for path in store.archived_paths(folder.name) if path}
+    known = ArchiveIndex(store.database).paths(folder.name)
+    return {folder.parent / path for path in known if path}
 
 
 def rest_name(rows: Rows) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from offboard.database import Database, open_database
-from offboard.episode_store import Account, account_of, check_layout
+from offboard.episode_tables import check_layout
 from offboard.losses import Loss, forgotten_records, losses_of
+from offboard.record_account import Account, account_of
 from offboard.store_check import Findings, examine, is_sound
 from protocol.errors import StoreError
 from protocol.messages import Gap

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from offboard.archive_index import ArchiveIndex
 from offboard.data.catalogue import Archived, Catalogue, Packed
 from offboard.data.verification import check_episode
 from offboard.episode_store import EpisodeStore
@@ -96,6 +97,7 @@ class Pruner:
     ) -> None:
         self._store = store
         self._catalogue = Catalogue(store.database)
+        self._index = ArchiveIndex(store.database)
         self._spec = spec
         self._archive = archive
         self._retention = retention
@@ -152,7 +154,7 @@ class Pruner:
         """Packed records that the archive holds go; also why that was not done for a robot."""
         dropped, faults = 0, {}
         for robot in self._catalogue.robots():
-            through = self._store.archived_through(robot)
+            through = self._index.through(robot)
             packed = self._catalogue.packed(robot)
             due = [batch for batch in packed if batch.last_record <= through and batch.sound]
             if not due:

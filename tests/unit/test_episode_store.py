@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from made_records import GENERATION, SPEC, make_records
 
-from offboard.episode_store import Delivery, EpisodeStore, account_of, open_episode_store
+from offboard.episode_store import Delivery, EpisodeStore, open_episode_store
+from offboard.record_account import account_of
 from onboard.spool_entry import Tail, entries_of
 from protocol.errors import StoreError
 from protocol.messages import Batch, Gap

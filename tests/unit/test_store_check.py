@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from made_records import SPEC, make_records
 
+from offboard.archive_index import ArchiveIndex
 from offboard.episode_store import Delivery, EpisodeStore, open_episode_store
 from offboard.store_check import Findings
 from onboard.spool_entry import Tail, entries_of
@@ -152,7 +153,7 @@ def test_the_newest_entry_is_missed_too(path):
 def test_what_retention_dropped_is_no_hole(path):
     """Its records lie in an archived episode."""
     with opened(path) as store:
-        store.catalogue("r", make_records(0, 20), "r/e.mcap", "0" * 64)
+        ArchiveIndex(store.database).catalogue("r", make_records(0, 20), "r/e.mcap", "0" * 64)
     edited(path, "DELETE FROM batches WHERE seq = 2")
     edited(path, "UPDATE batches SET seq = 0, data = x'00' WHERE seq = 3")
     with opened(path) as store:

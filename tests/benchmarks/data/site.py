@@ -15,8 +15,9 @@ import numpy as np
 from made_records import ROBOT_FILE, SPEC
 
 from data.server import CATALOGUE, KEYS
-from offboard.episode_store import Account, EpisodeStore, open_episode_store
+from offboard.episode_store import EpisodeStore, open_episode_store
 from offboard.keys import enrol_robot, init_server
+from offboard.record_account import Account
 
 Json = dict[str, Any]
 _PATIENCE_S = 600.0

@@ -12,6 +12,7 @@ from made_records import SPEC, make_records
 from mcap.reader import make_reader
 
 from offboard import mcap_archive
+from offboard.archive_index import ArchiveIndex
 from offboard.data.history import history
 from offboard.data.recording import read_recording
 from offboard.data.retention import Pruner, Retention
@@ -180,7 +181,7 @@ def test_a_file_that_was_not_catalogued_any_more_is_made_again(store, tmp_path):
     with store.database.transaction():
         store.database.write("DELETE FROM episodes")
     assert archive_episodes(store, "r", SPEC, tmp_path / "mcap", pytest.fail) == [path]
-    assert store.archived_through("r") > 0
+    assert ArchiveIndex(store.database).through("r") > 0
 
 
 def test_what_followed_a_long_episode_is_not_written_over_by_less(store, tmp_path, monkeypatch):
