@@ -102,14 +102,15 @@ def peak_effort_nm(truth: Truth, spec: RobotSpec) -> float:
     torque_nm = truth.torque_nm
     if isinstance(spec.action, PositionAction):
         actuated = [spec.joint_index(joint.name) for joint in spec.actuated]
-        braking = _braking(torque_nm, truth.position_rad[:, actuated])
+        moved = truth.position_rad[:, actuated], truth.velocity_rad_s[:, actuated]
+        braking = _braking(torque_nm, *moved)
         torque_nm = np.where(braking, 0.0, torque_nm)
     return float(np.max(np.abs(torque_nm), initial=0.0))
 
 
-def _braking(torque_nm: Array, position_rad: Array) -> NDArray[np.bool_]:
-    """(N, A) where a joint moves against its torque, over a moment or a little longer."""
-    braking = np.zeros(torque_nm.shape, dtype=bool)
+def _braking(torque_nm: Array, position_rad: Array, velocity_rad_s: Array) -> NDArray[np.bool_]:
+    """(N, A) where a joint moves against its torque: now, over a moment or a little longer."""
+    braking = torque_nm * velocity_rad_s < 0.0
     for lag in BRAKING_SAMPLES:
         moved_rad = position_rad[lag:] - position_rad[:-lag]
         braking[lag:] |= torque_nm[lag:] * moved_rad < 0.0

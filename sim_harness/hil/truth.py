@@ -25,6 +25,7 @@ class Truth(NamedTuple):
     Attributes:
         time_s: (N,) since the rig was made.
         position_rad: (N, J) as the encoders see it.
+        velocity_rad_s: (N, J) as it is.
         command: (N, A) what the motors are asked: A, or rad from the encoder's centre.
         torque_nm: (N, A) at the joints.
         asking: (N,) whether any motor is asked for anything.
@@ -35,6 +36,7 @@ class Truth(NamedTuple):
 
     time_s: Array
     position_rad: Array
+    velocity_rad_s: Array
     command: Array
     torque_nm: Array
     asking: NDArray[np.bool_]
@@ -56,7 +58,7 @@ class _Watcher:
         self._gain_nm_a = np.array([constant * joint.gear for joint in spec.actuated])
         self._actuated = [index for index, joint in enumerate(spec.joints) if joint.actuated]
         self._due_ns = 0
-        self.rows: list[tuple[float, list[float], list[float], Array, bool]] = []
+        self.rows: list[tuple[float, list[float], list[float], list[float], Array, bool]] = []
 
     def advance(self, until_ns: int) -> None:
         """Bring the stage there, sampling on the way."""
@@ -73,7 +75,8 @@ class _Watcher:
         torque = self._gain_nm_a * np.array(plant.current_a())
         command = [_command(each) for each in asked]
         asking = any(asks(each) for each in asked)
-        self.rows.append((now_ns * 1e-9, plant.position_rad(), command, torque, asking))
+        place, speed = plant.position_rad(), plant.velocity_rad_s()
+        self.rows.append((now_ns * 1e-9, place, speed, command, torque, asking))
 
 
 def relive(tape: Tape, spec: RobotSpec, directory: Path) -> Truth:
@@ -96,11 +99,12 @@ def relive(tape: Tape, spec: RobotSpec, directory: Path) -> Truth:
             stage.turn(event.begins, event.fault, event.mark)
             poses.append(stage.plant.qpos)
     watcher.advance(tape.end_ns)
-    time_s, position, command, torque, asking = zip(*watcher.rows, strict=True)
+    time_s, position, velocity, command, torque, asking = zip(*watcher.rows, strict=True)
     turns = [event for event in tape.events if isinstance(event, Turned)]
     return Truth(
         np.array(time_s),
         np.array(position),
+        np.array(velocity),
         np.array(command),
         np.array(torque),
         np.array(asking),

@@ -25,7 +25,7 @@ from onboard.spool import open_spool
 from onboard.spool_entry import Tail, entries_of
 
 EPOCH = "a" * 32
-DRAIN = {"live_dropped": 0, "rss_mb": 60.0, "robot_rss_mb": 70.0}
+DRAIN = {"live_dropped": 0, "live_skipped": 0, "rss_mb": 60.0, "robot_rss_mb": 70.0}
 DOCUMENT = {
     "records_s": 200_000.0,
     "peer_records_s": {"pickle": 39_000.0, "grpc": 20_000.0},
@@ -53,6 +53,7 @@ def test_a_good_run_meets_every_bar() -> None:
         {"tick_to_ack_ms": {"p99": 1101.0}},
         {"peer_records_s": {"pickle": 1.0, "grpc": 40_001.0}},
         {"drain": [DRAIN, DRAIN | {"live_dropped": 1}]},
+        {"drain": [DRAIN | {"live_skipped": 1}, DRAIN]},
         {"rss_mb": 257.0},
         {"robot_rss_mb": 257.0},
         {"drain": [DRAIN, DRAIN | {"robot_rss_mb": 103.0}]},

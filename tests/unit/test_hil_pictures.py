@@ -61,7 +61,9 @@ def made_truth(faults: int) -> Truth:
     turns.append(Turned(9 * S, True, None, OVER))
     poses = [np.array([float(index), 0.0]) for index in range(len(turns))]
     time_s, zeros = np.arange(10.0), np.zeros((10, 1))
-    return Truth(time_s, np.zeros((10, 2)), zeros, zeros, time_s < 0, turns, poses, 0)
+    return Truth(
+        time_s, np.zeros((10, 2)), np.zeros((10, 2)), zeros, zeros, time_s < 0, turns, poses, 0
+    )
 
 
 def taken(faults: int, folder: Path) -> Album:

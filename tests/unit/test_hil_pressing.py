@@ -24,7 +24,7 @@ def truth(*stretches: tuple[int, slice, float, float]) -> Truth:
         position[when, joint], torque[when, joint] = side + beyond_rad, torque_nm
     asking = np.ones(SAMPLES, dtype=bool)
     time_s = np.arange(SAMPLES) * SAMPLE_NS * 1e-9
-    return Truth(time_s, position, torque, torque, asking, [], [], 0)
+    return Truth(time_s, position, 0.0 * position, torque, torque, asking, [], [], 0)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def exemplary(scenario: Scenario) -> Run:
     truth = Truth(
         time_s=TIME_S,
         position_rad=np.zeros((TIME_S.size, len(SPEC.joints))),
+        velocity_rad_s=np.zeros((TIME_S.size, len(SPEC.joints))),
         command=zeros,
         torque_nm=zeros,
         asking=asking,

@@ -43,6 +43,7 @@ def truth(asks_from=STARTED_S, asks_until=BEGUN_S + 0.05, again=(NEVER, NEVER), 
     honest = {
         "time_s": time_s,
         "position_rad": np.zeros((time_s.size, 2)),
+        "velocity_rad_s": np.zeros((time_s.size, 2)),
         "command": zeros,
         "torque_nm": zeros,
         "asking": asking,
@@ -245,7 +246,19 @@ def test_of_a_position_loop_only_torque_that_drives_counts():
     torque[50, 2] = -1.5 * spec.safety.effort_max_nm
     torque[60, 2] = 0.9 * spec.safety.effort_max_nm
     torque[70, 5] = -0.8 * spec.safety.effort_max_nm
-    found = truth(position_rad=position, torque_nm=torque)
+    still = np.zeros((N, 12))
+    found = truth(position_rad=position, velocity_rad_s=still, torque_nm=torque)
     assert peak_effort_nm(found, spec) == pytest.approx(0.9 * spec.safety.effort_max_nm)
     torque[80, 2] = 1.5 * spec.safety.effort_max_nm
     assert peak_effort_nm(found, spec) == pytest.approx(1.5 * spec.safety.effort_max_nm)
+
+
+def test_a_joint_that_creeps_below_its_encoder_s_step_brakes_too():
+    spec = load_quadruped()
+    position = np.tile(np.array(spec.homing.home_rad), (50, 1))
+    velocity, torque = np.zeros((50, 12)), np.zeros((50, 12))
+    velocity[20, 4], torque[20, 4] = 0.05, -1.03 * spec.safety.effort_max_nm
+    moved = truth(position_rad=position, velocity_rad_s=velocity, torque_nm=torque)
+    assert peak_effort_nm(moved, spec) == 0.0
+    driven = truth(position_rad=position, velocity_rad_s=-velocity, torque_nm=torque)
+    assert peak_effort_nm(driven, spec) == pytest.approx(1.03 * spec.safety.effort_max_nm)
