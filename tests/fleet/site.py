@@ -38,6 +38,23 @@ _SCRAPE = """\
 from urllib.request import urlopen
 print(urlopen("http://127.0.0.1:9464/metrics", timeout=10).read().decode())
 """
+_WHOLE = """\
+import sys
+
+sys.path.insert(0, "/opt/wombet/current/lib")
+from pathlib import Path
+from onboard.releases.archive import identity
+
+
+def whole(path):
+    try:
+        return path.is_dir() and identity(path) == path.name
+    except OSError:  # it is just being removed
+        return False
+
+
+print(*(path.name for path in Path("/opt/wombet/releases").iterdir() if not whole(path)))
+"""
 _PARTS = {"releases", "current", "previous", "golden", "boot"}
 _SSH = """\
 #!/bin/sh
@@ -222,11 +239,7 @@ class Site:
         """What is on the unit's disk and neither a whole release nor nothing."""
         program = self.units[name].root / "opt/wombet"
         unknown = [path.name for path in program.iterdir() if path.name not in _PARTS]
-        command = "import sys; sys.path.insert(0, '/opt/wombet/current/lib')\n"
-        command += "from pathlib import Path\nfrom onboard.releases.archive import identity\n"
-        command += "for path in Path('/opt/wombet/releases').iterdir():\n"
-        command += "    if not path.is_dir() or identity(path) != path.name: print(path.name)\n"
-        found = self.units[name].enter(f"printf {shlex.quote(command)} | python3 -I -B -")
+        found = self.units[name].enter(f"printf %s {shlex.quote(_WHOLE)} | python3 -I -B -")
         if found.returncode != 0:
             raise RuntimeError(f"{name}: {found.stderr.strip()[-400:]}")
         return [*unknown, *found.stdout.split()]
