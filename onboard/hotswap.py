@@ -223,7 +223,8 @@ class HotSwap:
 
     def episode_completed(self, verdict: Verdict) -> None:
         """An episode ended by itself; enough of them end a probation, one way or the other."""
-        if self._judge(verdict) or self.active is None or not self._on_probation:
+        self._judge(verdict)
+        if self.active is None or not self._on_probation:
             return
         if self._record.episodes >= PROBATION_EPISODES:
             self._commit(self.active, f"after {PROBATION_EPISODES} episodes")
@@ -232,15 +233,13 @@ class HotSwap:
         """Motors or bus ended an episode: counted, and no reason to commit."""
         self._judge(verdict.cut_short())
 
-    def _judge(self, verdict: Verdict) -> bool:
-        """Add an episode to the record; True if the policy on probation was dropped for it."""
+    def _judge(self, verdict: Verdict) -> None:
+        """Add an episode to the record; a policy on probation is dropped for it if it must go."""
         self._record = self._record.plus(verdict)
         if not self._on_probation or self._record.begun < PROBATION_EPISODES:
-            return False
-        reason = complaint(self._record, self._committed_record)
-        if reason:
+            return
+        if reason := complaint(self._record, self._committed_record):
             self.roll_back(f"probation: {reason}")
-        return bool(reason)
 
     def fail_probation(self, reason: str) -> bool:
         """Something that no sound policy causes happened; was a policy dropped for it?"""

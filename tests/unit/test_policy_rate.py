@@ -157,6 +157,22 @@ def test_exploration_is_drawn_once_per_answer_and_said_in_every_tick(seat: MakeS
     assert draws == (1, 0, 0, 2, 0, 0)
 
 
+def test_without_exploration_no_tick_says_so(seat: MakeSeat) -> None:
+    third, flags = seat(Policy(divisor=3)), []
+    third.takes(Scripted(0.0))
+    for _ in range(4):
+        third.drives(1)
+        flags.append(third.pilot.flags)
+    assert flags == [Flag.ASKED, 0, 0, Flag.ASKED]
+
+
+def test_the_noise_is_as_large_as_the_bundle_says(furuta: RobotSpec, seat: MakeSeat) -> None:
+    place, drawn = seat(furuta.policy), np.zeros(1, dtype=np.float32)
+    place.takes(Scripted(0.0), exploration=0.1)
+    Noise(0).draw(drawn)
+    assert place.drives(1) == pytest.approx([0.1 * float(drawn[0])])
+
+
 @pytest.mark.parametrize(
     ("table", "rate"),
     [
@@ -205,14 +221,15 @@ def test_on_the_robot_every_other_tick_repeats_the_command(
     assert len(np.unique(requested)) == 20
 
 
-def test_what_a_policy_raised_is_told_of_no_other(furuta: RobotSpec, monkeypatch) -> None:
-    """The next one that is given up for answers that are no numbers has trouble of its own."""
+class Failing(Scripted):
+    def run(self) -> None:
+        raise RuntimeError("the launch failed")
 
-    class Failing(Scripted):
-        def run(self) -> None:
-            raise RuntimeError("the launch failed")
 
-    place, reasons = Seat(furuta, furuta.policy), []
+@pytest.fixture
+def given_up(furuta: RobotSpec, monkeypatch: pytest.MonkeyPatch) -> tuple[Seat, list[str]]:
+    """A seat, and why its policies were given up; one whose answers are no numbers comes next."""
+    place, reasons = Seat(furuta, furuta.policy), list[str]()
 
     def roll_back(reason: str) -> bool:
         reasons.append(reason)
@@ -220,9 +237,25 @@ def test_what_a_policy_raised_is_told_of_no_other(furuta: RobotSpec, monkeypatch
         return True
 
     monkeypatch.setattr(place.swap, "roll_back", roll_back)
+    return place, reasons
+
+
+def test_what_a_policy_raised_is_told_of_no_other(furuta: RobotSpec, given_up) -> None:
+    place, reasons = given_up
     place.takes(Failing())
-    place.drives(2 * furuta.safety.bad_policy_ticks_to_hold)
-    assert [reason.partition("in a row")[2] for reason in reasons] == [
-        ": RuntimeError: the launch failed",
-        "",
+    N = furuta.safety.bad_policy_ticks_to_hold
+    place.drives(2 * N)
+    assert reasons == [
+        f"policy 1 gave {N} unusable answers in a row: RuntimeError: the launch failed",
+        f"policy 2 gave {N} unusable answers in a row",
     ]
+
+
+def test_nor_in_another_episode(furuta: RobotSpec, given_up) -> None:
+    place, reasons = given_up
+    place.takes(Failing())
+    place.drives(1)
+    place.pilot.begin()
+    place.takes(Scripted(float("nan")))
+    place.drives(furuta.safety.bad_policy_ticks_to_hold)
+    assert [reason.partition("in a row")[2] for reason in reasons] == [""]
