@@ -80,9 +80,10 @@ class Survey:
             self._missing(name, tags, key)
             return value
         tag = value[name]
-        if tag not in tables:
+        if not isinstance(tag, str) or tag not in tables:
             tag = self._refuse(tag, typing.Any, tags, (*key, name))
-        return self._table({**value, name: tag}, tables[tag], key) if tag in tables else value
+        known = isinstance(tag, str) and tag in tables
+        return self._table({**value, name: tag}, tables[tag], key) if known else value
 
     def _foreign(
         self, table: dict[str, Any], name: str, known: list[str], key: Key

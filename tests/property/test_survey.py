@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.robot_spec import RobotSpec
-from sim_harness.check.finding import Key
+from sim_harness.check.finding import Key, dotted
 from sim_harness.check.places import tomllib
 from sim_harness.check.survey import Survey
 
@@ -81,3 +81,13 @@ def test_a_sound_document_is_left_as_it_is(document: dict[str, Any]) -> None:
         document, RobotSpec
     )
     assert not survey.faults
+
+
+@pytest.mark.parametrize("tag", [{}, [], 1, None])
+def test_a_tag_may_be_anything(tag: Any) -> None:
+    """Hypothesis found the table: it cannot be looked up among words."""
+    document = copy.deepcopy(ROBOTS[0])
+    document["action"]["mode"] = tag
+    survey = Survey()
+    survey.read(document, RobotSpec, ())
+    assert [dotted(fault.key) for fault in survey.faults] == ["action.mode"]
