@@ -137,6 +137,13 @@ def test_an_unusable_answer_is_not_held_but_asked_again(seat: MakeSeat) -> None:
     assert runner.asked == 3
 
 
+def test_an_unusable_answer_is_told_beside_what_else_is_special(seat: MakeSeat) -> None:
+    fifth = seat(Policy(divisor=5))
+    fifth.takes(Scripted(float("nan")), exploration=0.1)
+    fifth.drives(1)
+    assert fifth.pilot.flags == Flag.ASKED | Flag.EXPLORING | Flag.BAD_POLICY
+
+
 def test_unusable_answers_in_a_row_are_counted_in_ticks(furuta: RobotSpec, seat: MakeSeat) -> None:
     fifth = seat(Policy(divisor=5))
     fifth.takes(Scripted(float("nan")))
