@@ -266,3 +266,17 @@ def test_nor_in_another_episode(furuta: RobotSpec, given_up) -> None:
     place.takes(Scripted(float("nan")))
     place.drives(furuta.safety.bad_policy_ticks_to_hold)
     assert [reason.partition("in a row")[2] for reason in reasons] == [""]
+
+
+def test_a_pilot_whose_first_episode_has_not_begun_has_nothing_to_go_on(
+    furuta: RobotSpec, given_up
+) -> None:
+    place, reasons = given_up
+    third = msgspec.structs.replace(furuta, policy=Policy(divisor=3))
+    place.pilot, runner = Pilot(third, place.swap, Noise(0)), Scripted(float("nan"))
+    assert (place.pilot.flags, place.pilot.draw, place.pilot.asked) == (0, 0, True)
+    assert place.pilot.requested.dtype == np.float32
+    place.takes(runner)
+    place.drives(furuta.safety.bad_policy_ticks_to_hold)
+    assert runner.asked == furuta.safety.bad_policy_ticks_to_hold
+    assert reasons[0].endswith("in a row")
