@@ -19,7 +19,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_was_kept_is_there_after_a_restart(path: Path) -> None:
     ledger = open_ledger(path)
-    assert ledger.record == Record()
+    assert (ledger.record, ledger.trouble) == (Record(), "")
     ledger.commit(3, "/bundles/3")
     ledger.commit(5, "/bundles/5")
     ledger.pin(5)
