@@ -140,10 +140,16 @@ class Faults:
 
     def _restore_server(self) -> None:
         self._kill_server()
-        self.counts["server restored from an old backup"] += self._site.restore()
+        self.counts["server restored from an old backup"] += self._restored()
+
+    def _restored(self) -> bool:
+        """Onto a disk that has room: an operator would see to that."""
+        if "server" in self._disks:
+            self._disks["server"].free()
+        return self._site.restore()
 
     def _lose_catalogue(self) -> None:
-        if self._site.restore():
+        if self._restored():
             self.counts["server restored from an old backup"] += 1
         else:
             self._site.discard()
