@@ -158,13 +158,13 @@ class Runtime:
 
     def hand_over(self, folder: Path, reason: str) -> str:
         """Its flights, the last half minute among them, into ``folder``; why not, if not."""
-        dumped = self._host.call(*self._program, "dump", *self._places, "--reason", reason)
-        if dumped.returncode != 0:
-            return dumped.stderr.strip()
-        folder.mkdir()
         try:
+            dumped = self._host.call(*self._program, "dump", *self._places, "--reason", reason)
+            if dumped.returncode != 0:
+                return dumped.stderr.strip() or f"dump ended with {dumped.returncode}"
+            folder.mkdir()
             self._host.get(f"{self.state}/{FLIGHTS}", folder)
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:  # the scenario's verdict does not depend on it
             return str(error)
         return ""
 

@@ -69,6 +69,15 @@ def test_a_robot_starts_from_a_copy_of_its_state_without_leftovers(tmp_path: Pat
     assert [each.name for each in template.iterdir()] == ["identity"]
 
 
+@pytest.mark.parametrize("program", ["false", "no-such-program", "true"])
+def test_flights_that_cannot_be_had_are_told_and_cost_no_verdict(program, tmp_path: Path) -> None:
+    """The recorder has nothing, the program is gone, or there are no flights to copy."""
+    place = tmp_path / "place"
+    runtime = Runtime(Host(), (program,), "robot.toml", "tty", "tcp://127.0.0.1:1", str(place))
+    assert runtime.hand_over(tmp_path / "flights", "calm")
+    assert not [*tmp_path.glob("flights/*")]
+
+
 def test_a_runtime_elsewhere_reaches_the_server_of_this_machine_through_a_tunnel(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -73,17 +73,18 @@ def test_a_bundle_that_arrived_does_not_wait_for_the_next_round(
     assert control.asked == 2
 
 
+class Present(Control):
+    def status(self) -> Any:
+        return SimpleNamespace(
+            pid=1, scheduling="soft", mode="RUN", active_version=3, pinned_version=0,
+            committed_versions=[], ticks=9, missed_ticks=1, produced=9, dropped=2, events=[],
+            changes=[], interventions=7,
+        )  # fmt: skip
+
+
 def test_a_report_tells_what_waits_in_the_spool_and_what_the_envelope_changed(
     spool: Spool, tmp_path: Path
 ) -> None:
-    class Present(Control):
-        def status(self) -> Any:
-            return SimpleNamespace(
-                pid=1, scheduling="soft", mode="RUN", active_version=3, pinned_version=0,
-                committed_versions=[], ticks=9, missed_ticks=1, produced=9, dropped=2, events=[],
-                changes=[], interventions=7,
-            )  # fmt: skip
-
     class Told(Uplink):
         heard: Report | None = None
 
@@ -122,14 +123,6 @@ def test_the_last_words_of_control_are_noted_when_the_agent_ends(
 
 
 def test_a_report_tells_what_the_journal_of_releases_says(spool: Spool, tmp_path: Path) -> None:
-    class Present(Control):
-        def status(self) -> Any:
-            return SimpleNamespace(
-                pid=1, scheduling="soft", mode="RUN", active_version=3, pinned_version=0,
-                committed_versions=[], ticks=9, missed_ticks=1, produced=9, dropped=2, events=[],
-                changes=[], interventions=7,
-            )  # fmt: skip
-
     sent: list[bytes] = []
 
     class Sending(Uplink):
